@@ -1,0 +1,44 @@
+# make run    set up, run the whole course on simulated pages, say where to look
+# make test   set up, run every test, chapters included
+# make lab    set up, open the chapters in JupyterLab
+# make refresh  re-execute the stored chapters        make lock  renew requirements.lock
+# make clean  remove the environment and what make itself simulated, cached or executed (no downloads, no runs of yours)
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lab refresh lock clean
+
+run: $(READY)
+	$(BIN)/heartai course --profile quick
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --nbval --nbval-current-env
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+refresh: $(READY)
+	$(BIN)/python notebooks/refresh.py
+
+# a changed lock or pyproject.toml is installed on the next call
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Heart AI needs Python 3.10 or newer: make run PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(READY)
+
+# needs uv; leaves out where the packages come from
+lock:
+	uv pip compile pyproject.toml --extra test --universal --python-version 3.10 --upgrade --quiet \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info data/simulated data/thumbnails data/course
+	find heartai_utils tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +
