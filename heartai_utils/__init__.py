@@ -1,0 +1,8 @@
+"""Behind the Heart AI course: simulated hearts, the printed page, its thumbnail, the Vision Transformer, the verdict.
+
+Each module does one step of the way and imports only from the steps before it::
+
+    conditions, simulation, page, dataset, splits, downsampling, vit, training, evaluation, plots, exercises, cli
+"""
+
+__version__ = "0.1.0"
