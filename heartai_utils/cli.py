@@ -1,0 +1,202 @@
+"""The command line: ``heartai check | simulate | train | predict | course``.
+
+Commands hold no logic: they read their arguments, call the package and print. What is imported inside a command is
+imported there because Keras takes seconds that `heartai --help` need not wait for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from heartai_utils import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Heart AI: a course on reading pictures of ECGs. For teaching; not a medical device.",
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"heartai {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check() -> None:
+    """Look whether this machine can run the course: [OK] or [FAIL] for each thing, with the cure."""
+    from heartai_utils.checkup import examine
+
+    findings = examine()
+    for finding in findings:
+        sign = "[green]\\[OK][/]" if finding.fine else "[red]\\[FAIL][/]"
+        console.print(f"{sign} {finding.what}" + ("" if finding.fine else f": {finding.cure}"))
+    if not all(finding.fine for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    dest: Annotated[Path, typer.Argument(help="A new folder, or one that this command began.")],
+    pages: Annotated[int, typer.Option(min=1, help="How many pages.")] = 240,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
+    shares: Annotated[str, typer.Option(help="Of the conditions: balanced, or published.")] = "balanced",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
+) -> None:
+    """Draw simulated pages in the published layout, with the truth beside them. Interrupted, it goes on."""
+    from heartai_utils.dataset import simulate_set
+
+    catalogue = simulate_set(dest, pages, seed, shares=shares, workers=workers)
+    for condition, count in catalogue["condition"].value_counts(sort=False).items():
+        console.print(f"{count:6d} {condition}")
+    console.print(f"{len(catalogue):6d} pages in {dest}")
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="The run folder: new, or of the same run interrupted.")],
+    data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
+    preset: Annotated[str, typer.Option(help="testing, course, or reference (704 tokens).")] = "course",
+    split: Annotated[str, typer.Option(help="grouped, distinct, or as_published (copies on both sides).")] = "grouped",
+    validation: Annotated[float, typer.Option(help="Share of the pages held out.")] = 0.2,
+    epochs: Annotated[int, typer.Option(min=1)] = 35,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    weight_decay: Annotated[float, typer.Option(help="Decoupled; on kernels only.")] = 1e-4,
+    seed: Annotated[int, typer.Option(min=0, help="Decides split, weights, order and dropout.")] = 0,
+    method: Annotated[str, typer.Option(help="Interpolation for the thumbnails.")] = "area",
+    crop: Annotated[str | None, typer.Option(help="grid: only what lies inside the frame.")] = None,
+) -> None:
+    """Train a Vision Transformer and say what it is worth. Interrupted, it goes on where it was."""
+    from heartai_utils import dataset, splits, training, vit
+
+    shape = vit.preset(preset, **({"header_rows": 0} if crop else {}))
+    config = training.TrainingConfig(shape, epochs, batch_size, learning_rate, weight_decay, seed)
+    catalogue = dataset.course_pages("quick", str(data or ""), seed)
+    sides = splits.split(catalogue, split, validation=validation, seed=seed)
+    run = training.train(config, training.load_data(catalogue, sides, method=method, crop=crop), folder)
+    _print_metrics(run.metrics)
+    console.print(f"{folder} holds the run: config, history, metrics, predictions, weights")
+
+
+def _print_metrics(metrics) -> None:
+    low, high = metrics.accuracy_interval
+    table = Table("", "model", "majority class")
+    table.add_row(
+        "accuracy", f"{metrics.correct} of {metrics.pages} = {metrics.accuracy:.3f} [{low:.3f}, {high:.3f}]",
+        f"{metrics.majority_accuracy:.3f}",
+    )  # fmt: skip
+    table.add_row("balanced accuracy", f"{metrics.balanced_accuracy:.3f}", "0.250")
+    table.add_row("macro-F1", f"{metrics.macro_f1:.3f}", f"{metrics.majority_macro_f1:.3f}")
+    for name, recall in metrics.recall.items():
+        table.add_row(f"recall, {name}", f"{recall:.3f}", "")
+    console.print(table)
+
+
+@app.command()
+def predict(
+    pages: Annotated[list[Path], typer.Argument(help="Pages: JPEG or PNG, 2213 × 1572.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A run folder of `heartai train`; without it the weights in data/weights.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a page.")] = False,
+) -> None:
+    """The four probabilities for each page. A page that cannot be read is named; the others go on (exit code 2)."""
+    from heartai_utils.verdict import PageReader
+
+    reader = PageReader(model)
+    failed = False
+    for page in pages:
+        try:
+            verdict = reader.read(page)
+        except ValueError as error:
+            _complain(error)
+            failed = True
+            continue
+        if as_json:
+            console.print_json(json.dumps({"page": str(page), **verdict.to_dict()}), indent=None)
+        else:
+            console.print(f"{page}: {verdict.condition}", markup=False)
+            for name, probability in verdict.probabilities.items():
+                console.print(f"  {probability:6.3f}  {name}")
+    if not as_json and not failed:
+        console.print(f"{reader.about} For teaching; not a medical device.")
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def course(
+    profile: Annotated[str, typer.Option(help="quick (about a minute a chapter) or full.")] = "quick",
+    data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="The number of a chapter; may be repeated.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE of a chapter's own; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the executed chapters; by default data/course.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run also chapters that have run unchanged.")] = False,
+) -> None:
+    """Run the chapters in order and end with where to look."""
+    from heartai_utils import course as runner
+    from heartai_utils.dataset import data_home, read_catalogue
+
+    if profile not in ("quick", "full"):
+        raise ValueError(f"profile {profile!r}: use quick or full")
+    parameters: dict = {"profile": profile}
+    if data is not None:
+        read_catalogue(data)  # says at once, and clearly, if there are no pages
+        parameters["data_dir"] = str(data.resolve())
+    if seed is not None:
+        parameters["seed"] = seed
+    parameters |= dict(_named_value(text) for text in parameter or [])
+    out = out or data_home() / "course" / profile
+    failed = 0
+    for result in runner.run(out, parameters, only, again):
+        sign = "[green]\\[OK][/]" if result.finished else "[red]\\[FAIL][/]"
+        console.print(f"{sign} {result.chapter}  {result.seconds:.0f} s  {result.error}".rstrip())
+        failed += not result.finished
+    console.print(f"Open {out / 'index.html'} in a browser, or the notebooks beside it in JupyterLab.")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _named_value(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"parameter {text!r}: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _complain(error: Exception) -> None:
+    errors.print(f"heartai: {error}", style="red", markup=False)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told in one line, with exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        _complain(error)
+        sys.exit(2)

@@ -1,0 +1,199 @@
+"""The command line, called as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heartai_utils import dataset
+from heartai_utils.conditions import NAMES
+
+HEARTAI = os.path.join(os.path.dirname(sys.executable), "heartai")
+
+
+def heartai(*arguments, **options):
+    return subprocess.run(
+        [HEARTAI, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def is_one_clear_line(result, *words):
+    """Exit code 2, nothing on standard output, one line on standard error that holds the words."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and "Traceback" not in result.stderr, result.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+    return True
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages") / "set"
+    dataset.simulate_set(folder, 24, seed=5, progress=False, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(pages, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    result = heartai("train", folder, "--data", pages, "--preset", "testing", "--epochs", 2)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_help_names_the_commands():
+    result = heartai("--help")
+    assert result.returncode == 0
+    for command in ("check", "simulate", "train", "predict", "course"):
+        assert command in result.stdout
+
+
+def test_check_finds_this_machine_fit():
+    result = heartai("check")
+    assert result.returncode == 0 and "[FAIL]" not in result.stdout, result.stdout
+    assert "[OK] Python" in result.stdout
+
+
+def test_simulate_writes_the_same_bytes_again(pages, tmp_path):
+    result = heartai("simulate", tmp_path / "again", "--pages", 24, "--seed", 5)
+    assert result.returncode == 0, result.stderr
+    assert "24 pages" in result.stdout
+    catalogue, rejected = dataset.read_catalogue(tmp_path / "again")
+    assert catalogue["md5"].tolist() == dataset.read_catalogue(pages)[0]["md5"].tolist()
+
+
+def test_simulate_refuses_a_folder_that_is_not_its_own(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert is_one_clear_line(heartai("simulate", tmp_path, "--pages", 4), str(tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_train_leaves_a_whole_run_folder(run_folder):
+    names = {path.name for path in run_folder.iterdir()}
+    assert names == {
+        "config.json", "history.csv", "metrics.json", "predictions.csv", "model.keras", "environment.json"
+    }  # fmt: skip
+    assert set(json.loads((run_folder / "metrics.json").read_text())["recall"]) == set(NAMES)
+
+
+def test_train_twice_gives_identical_metrics(run_folder, pages, tmp_path):
+    result = heartai("train", tmp_path / "run", "--data", pages, "--preset", "testing", "--epochs", 2)
+    assert result.returncode == 0, result.stderr
+    for name in ("metrics.json", "history.csv", "predictions.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (run_folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--preset", "huge"], "reference"),
+        (["--split", "lucky"], "grouped"),
+        (["--method", "magic"], "area"),
+        (["--learning-rate", "-1"], "learning_rate"),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_train_explains_what_is_wrong(arguments, word, pages, tmp_path):
+    data = [] if "--data" in arguments else ["--data", pages]
+    assert is_one_clear_line(heartai("train", tmp_path / "run", *data, *arguments, cwd=tmp_path), word)
+
+
+def test_predict_prints_four_probabilities(run_folder, pages):
+    page = next(pages.glob("Normal*/*.jpg"))
+    result = heartai("predict", page, "--model", run_folder)
+    assert result.returncode == 0, result.stderr
+    assert all(name in result.stdout for name in NAMES)
+    result = heartai("predict", page, "--model", run_folder, "--json")
+    probabilities = json.loads(result.stdout)["probabilities"]
+    assert list(probabilities) == list(NAMES)
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_predict_works_with_the_weights_that_come_along(pages):
+    result = heartai("predict", next(pages.glob("Normal*/*.jpg")))
+    assert result.returncode == 0 and "not a medical device" in result.stdout, result.stderr
+
+
+def test_predict_reads_a_real_page(run_folder, real_pages):
+    page = next(real_pages.glob("Normal*/*.jpg"))
+    result = heartai("predict", page, "--model", run_folder)
+    assert result.returncode == 0 and all(name in result.stdout for name in NAMES), result.stderr
+
+
+def photograph(path):
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((2213, 1572), Image.Resampling.BICUBIC).save(path)
+
+
+def small_picture(path):
+    Image.new("RGB", (640, 480), "white").save(path)
+
+
+def text(path):
+    path.write_text("These are the chapters of my thesis.")
+
+
+def nothing(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("make", [photograph, small_picture, text, nothing])
+def test_predict_refuses_what_is_no_page(make, run_folder, tmp_path):
+    make(tmp_path / "page.jpg")
+    assert is_one_clear_line(heartai("predict", tmp_path / "page.jpg", "--model", run_folder), "page.jpg")
+
+
+def test_predict_refuses_a_truncated_page_and_goes_on_with_the_next(run_folder, pages, tmp_path):
+    page = next(pages.glob("MI*/*.jpg"), None) or next(pages.glob("*Myocardial*/*.jpg"))
+    (tmp_path / "cut.jpg").write_bytes(page.read_bytes()[:200_000])
+    assert is_one_clear_line(heartai("predict", tmp_path / "cut.jpg", "--model", run_folder), "cut.jpg")
+    result = heartai("predict", tmp_path / "cut.jpg", page, "--model", run_folder)
+    assert result.returncode == 2 and "cut.jpg" in result.stderr and NAMES[0] in result.stdout
+
+
+def test_predict_names_a_model_that_is_not_there(pages, tmp_path):
+    page = next(pages.glob("Normal*/*.jpg"))
+    assert is_one_clear_line(heartai("predict", page, "--model", tmp_path / "nothing"), "nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--only", "77"], "77"),
+        (["--profile", "swift"], "quick"),
+        (["--only", "04", "-p", "sede=1"], "sede"),
+        (["-p", "seed"], "NAME=VALUE"),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_course_explains_what_is_wrong(arguments, word, tmp_path):
+    assert is_one_clear_line(heartai("course", "--out", tmp_path / "out", *arguments, cwd=tmp_path), word)
+    assert not (tmp_path / "out").exists()
+
+
+def test_course_runs_a_chapter_once_and_writes_the_index(tmp_path):
+    """Chapter 04 stands for all: `make run` and nbval run the others."""
+    arguments = ["course", "--only", "04", "--seed", "1", "--out", tmp_path / "out"]
+    first = heartai(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "[OK] 04_from_pixels_to_tokens" in first.stdout and "index.html" in first.stdout
+    out = tmp_path / "out"
+    assert "04_from_pixels_to_tokens.html" in (out / "index.html").read_text()
+    page = (out / "04_from_pixels_to_tokens.html").read_text()
+    assert "<math" in page and "cdnjs" not in page and 'src="http' not in page
+    written = (out / "04_from_pixels_to_tokens.ipynb").stat().st_mtime_ns
+    again = heartai(*arguments, cwd=tmp_path)
+    assert again.returncode == 0 and (out / "04_from_pixels_to_tokens.ipynb").stat().st_mtime_ns == written
