@@ -39,8 +39,7 @@ def main() -> None:
     bars.invert_yaxis()
     bars.set_xlabel("probability")
     bars.set_title("4  the Vision Transformer's verdict", loc="left")
-    with plots.matplotlib.rc_context(plots.STYLE):
-        figure.savefig(Path(__file__).with_name("pipeline.png"), metadata={"Software": None})
+    figure.savefig(Path(__file__).with_name("pipeline.png"), metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ chapters, and nbval would then miss it in its own kernel, so the descriptor is s
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,8 @@ def _silenced_descriptor(number: int) -> Iterator[None]:
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# oneDNN reorders sums by processor; without it results differ less from machine to machine.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# Its advice on retracing goes to standard output in a notebook, with an address in it.
+logging.getLogger("tensorflow").setLevel("ERROR")
 
 with _silenced_descriptor(2):
     import keras

@@ -20,7 +20,7 @@ class Metrics:
         accuracy: correct / pages, and ``accuracy_interval`` its 95 % Wilson interval for these many pages.
         balanced_accuracy: mean recall over the conditions that occur; 0.25 is chance.
         macro_f1: mean F1 over the four conditions; one never predicted counts as 0.
-        recall: by condition name; NaN where the condition does not occur.
+        recall: by condition name; None where the condition does not occur.
         confusion: 4 × 4 counts, truth in rows, verdict in columns.
         majority_accuracy, majority_macro_f1: the same for always answering the condition that is commonest in the
             labels given as ``training_labels``.
@@ -32,7 +32,7 @@ class Metrics:
     accuracy_interval: tuple[float, float]
     balanced_accuracy: float
     macro_f1: float
-    recall: dict[str, float]
+    recall: dict[str, float | None]
     confusion: list[list[int]]
     majority_accuracy: float
     majority_macro_f1: float
@@ -62,7 +62,11 @@ def evaluate(labels, probabilities, training_labels=None) -> Metrics:
     """
     labels = np.asarray(labels, dtype=int)
     scores = np.asarray(probabilities)
-    verdicts = scores.argmax(axis=1) if scores.ndim == 2 else scores.astype(int)
+    if scores.ndim == 2 and scores.shape[1] != len(CONDITIONS):
+        raise ValueError(f"probabilities {scores.shape}: one column a condition is needed, {len(CONDITIONS)} in all")
+    if not np.isfinite(scores).all():
+        raise ValueError("a probability is not a finite number: the model has diverged; lower its learning rate")
+    verdicts = scores.argmax(axis=1) if scores.ndim == 2 else scores
     if labels.ndim != 1 or verdicts.shape != labels.shape or labels.size == 0:
         raise ValueError(
             f"labels {labels.shape} and verdicts {scores.shape} do not fit: one row a page, at least one page"
@@ -70,8 +74,6 @@ def evaluate(labels, probabilities, training_labels=None) -> Metrics:
     classes = range(len(CONDITIONS))
     if not (np.isin(labels, classes).all() and np.isin(verdicts, classes).all()):
         raise ValueError(f"labels and verdicts must be 0 to {len(CONDITIONS) - 1}")
-    if not np.isfinite(scores).all():
-        raise ValueError("a probability is not a finite number: the model has diverged; lower its learning rate")
 
     confusion = confusion_matrix(labels, verdicts, labels=classes)
     occurring = confusion.sum(axis=1)
@@ -87,7 +89,7 @@ def evaluate(labels, probabilities, training_labels=None) -> Metrics:
         accuracy_interval=(float(interval.low), float(interval.high)),
         balanced_accuracy=float(np.nanmean(recall)),
         macro_f1=_macro_f1(labels, verdicts),
-        recall=dict(zip(NAMES, recall.tolist(), strict=True)),
+        recall={name: None if np.isnan(r) else float(r) for name, r in zip(NAMES, recall, strict=True)},
         confusion=confusion.tolist(),
         majority_accuracy=float((labels == majority).mean()),
         majority_macro_f1=_macro_f1(labels, always),
@@ -120,7 +122,7 @@ def mean_interval(values, confidence: float = 0.95) -> Interval:
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size < 2:
-        raise ValueError(f"an interval needs at least two runs, got {values.size}")
+        raise ValueError(f"an interval needs a list of at least two runs, got an array of shape {values.shape}")
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, values.size - 1)) * sd / values.size**0.5
     return Interval(mean, mean - half, mean + half, sd, values.size)

@@ -5,6 +5,16 @@ Each check raises :class:`NotYet` with a message that helps, or prints what was 
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
+from scipy import stats
+
+from heartai_utils import dataset, splits
+from heartai_utils.evaluation import paired_interval
+from heartai_utils.page import PX_PER_SECOND, WIDTH
+from heartai_utils.simulation import DOWER, LEADS
+
 
 class NotYet(AssertionError):
     """The answer is not right yet; the message says what to look at again.
@@ -19,3 +29,608 @@ class NotYet(AssertionError):
 def _require(right: bool, hint: str) -> None:
     if not right:
         raise NotYet(hint)
+
+
+# --- Chapter 01 ----------------------------------------------------------------------------------------------------
+
+
+def check_rate_from_columns(answer) -> None:
+    """Beats per minute of two R peaks in columns 431 and 572 of a page."""
+    if answer is None:
+        print("Not answered yet: how many seconds are 141 px? The traces run at page.PX_PER_SECOND.")
+        return
+    _require(np.ndim(answer) == 0, "one number is wanted, in beats per minute")
+    pixels = 572 - 431
+    for wrong, hint in (
+        (pixels / PX_PER_SECOND, "that is the RR interval in seconds; how many fit into a minute?"),
+        (PX_PER_SECOND / pixels, "that is beats per second; a minute has 60"),
+        (300 / (pixels / (5 * 7.946)), "that is by the dotted grid, which is 0.9 % wider than the scale of the traces"),
+        (1500 / pixels, "that takes a pixel for a small square; a millimetre has 7.874 px"),
+        (300 / pixels, "300 is divided by large squares, not by pixels; a large square has 39.37 px"),
+    ):
+        _require(abs(answer - wrong) > 0.004 * wrong, hint)
+    right = 60 * PX_PER_SECOND / pixels
+    _require(
+        abs(answer - right) <= 0.3,
+        f"{answer:.1f} bpm: 141 px are {pixels / PX_PER_SECOND:.3f} s; divide a minute by it",
+    )
+    print(f"Right: {right:.1f} bpm, or 300 divided by {pixels / PX_PER_SECOND / 0.2:.2f} large squares.")
+
+
+def check_st_arrow(function) -> None:
+    """``function(st_mv)`` is to find the (3,) dipole in mV that explains (12,) ST levels best."""
+    rng = np.random.default_rng(0)
+    arrow = np.array([-0.05, 0.28, 0.04])
+    clean, noisy = DOWER @ arrow, DOWER @ arrow + rng.normal(0, 0.05, 12)
+    given = function(clean.copy())
+    if given is None:
+        print("Not answered yet: DOWER @ arrow = st_mv has twelve equations for three unknowns.")
+        return
+    _require(not isinstance(given, tuple), "np.linalg.lstsq returns four things; the solution is the first")
+    _require(np.shape(given) == (3,), f"the shape is {np.shape(given)}; the arrow has three parts, (3,)")
+    _require(
+        not np.allclose(given, DOWER.T @ clean),
+        "DOWER.T projects back, but does not undo: its columns are not at right angles",
+    )
+    _require(not np.allclose(given, -arrow), "the sign: up in a lead means towards it")
+    _require(
+        bool(np.allclose(given, arrow, atol=1e-6)),
+        f"for the arrow {arrow.tolist()} seen by twelve leads it gives {np.round(given, 3).tolist()}",
+    )
+    best = np.linalg.lstsq(DOWER, noisy, rcond=None)[0]
+    _require(
+        bool(np.allclose(function(noisy.copy()), best, atol=1e-6)),
+        "right without noise, but with noise another arrow fits better: use all twelve leads, not three of them",
+    )
+    print("Right: an infarction's arrow points to its wall; twelve noisy leads give it better than any three.")
+
+
+def check_q_criterion(function) -> None:
+    """``function(q_mv, q_ms)`` is to say whether Q meets the criterion of prior infarction in contiguous leads."""
+
+    def met(**leads):
+        given = {lead: leads.get(lead, (0.0, 0.0)) for lead in LEADS}
+        return function({lead: q[0] for lead, q in given.items()}, {lead: q[1] for lead, q in given.items()})
+
+    deep = (0.3, 40.0)
+    if met() is None:
+        print("Not answered yet: first decide for each lead, then look for two neighbours in CONTIGUOUS.")
+        return
+    for wanted, leads, hint in (
+        (False, {}, "without any Q it is not met"),
+        (True, {"V3": deep, "V4": deep}, "V3 and V4, 0.3 mV and 40 ms each: met"),
+        (True, {"aVL": deep, "I": deep}, "aVL and I are contiguous: met"),
+        (False, {"V4": deep}, "one lead alone is not enough"),
+        (False, {"V4": deep, "III": deep}, "two leads that are not contiguous are not enough"),
+        (False, {"V5": (0.3, 25.0), "V6": (0.3, 25.0)}, "25 ms in V5 and V6 are too short, deep as they may be"),
+        (False, {"II": (0.06, 40.0), "aVF": (0.06, 40.0)}, "0.06 mV in II and aVF are too shallow, however broad"),
+        (True, {"II": (0.1, 30.0), "aVF": (0.1, 30.0)}, "exactly 0.1 mV and 30 ms are enough: at least means >="),
+        (True, {"V2": (0.06, 22.0), "V3": (0.06, 22.0)}, "in V2 and V3, 20 ms are enough, whatever the depth"),
+        (False, {"V2": (0.06, 15.0), "V3": (0.06, 15.0)}, "15 ms are too short in V2 and V3, too"),
+        (True, {"V3": (0.06, 22.0), "V4": deep}, "each lead by its own limit: V3 by 20 ms, V4 by 30 ms and 0.1 mV"),
+    ):  # fmt: skip
+        _require(bool(met(**leads)) == wanted, hint)
+    print("Right: width and depth make it a sign, and a neighbour that agrees.")
+
+
+# --- Chapter 02 ---
+
+
+def check_other_names(function) -> None:
+    """``function("PMI(100).jpg")`` is to list the other published names of the same page."""
+    given = function("PMI(100).jpg")
+    if given is None:
+        print("Not answered yet: which multiple of 142, 86 or 30 lies between the names of one page?")
+        return
+    _require(isinstance(given, list | tuple | set), f"return a list of names, not {type(given).__name__}")
+    manifest = dataset.read_manifest()
+    names = manifest["file"].str.rpartition("/")[2]
+    for file in ("PMI(100).jpg", "Normal(1).jpg", "Normal(284).jpg", "HB(7).jpg", "MI(1).jpg", "MI(125).jpg"):
+        same = names[manifest["md5"] == manifest["md5"][names == file].item()]
+        wanted, given = set(same) - {file}, set(function(file))
+        _require(file not in given, f"{file}: only its *other* names; it is among yours")
+        absent = sorted(given - set(names))
+        _require(not absent, f"{file}: {absent[:1]} is not published; numbers begin at 1, and one MI file is absent")
+        missing, wrong = sorted(wanted - given), sorted(given - wanted)
+        _require(not wrong, f"{file}: {wrong[:1]} has another checksum")
+        _require(not missing, f"{file}: {len(missing)} of its {len(wanted)} other names are missing")
+    print("Right: 2 × 142, 8 × 30 without one, 1 × 233, 2 × 86 files.")
+
+
+def check_twin_share(function) -> None:
+    """``function(pages, copies, held)``: expected share of held-out files that have a twin in training."""
+    pages, copies = list(dataset.PUBLISHED_PAGES.values()), list(dataset.PUBLISHED_COPIES.values())
+    given = function(pages, copies, 0.2)
+    if given is None:
+        print("Not answered yet: with k copies a file lacks a twin in training if all k − 1 others are held out too.")
+        return
+    files = np.multiply(pages, copies)
+    others = np.subtract(copies, 1)
+    right = np.average(1 - 0.2**others, weights=files)
+    for wrong, hint in (
+        (np.average(1 - 0.2**others, weights=pages), "weigh each condition by its files, not by its distinct pages"),
+        (np.average(1 - 0.2 ** (others + 1), weights=files), "the file itself is held out: k − 1 others matter, not k"),
+        (np.average(1 - 0.8**others, weights=files), "0.2 is the held-out share: a twin is in training with 0.8"),
+        (1 - right, "that is the share without a twin"),
+        (np.average(0.8**others * (others > 0), weights=files), "one twin in training is enough; not all must be"),
+    ):
+        _require(not np.isclose(given, wrong, atol=1e-4), hint)
+    _require(bool(np.isclose(given, right, atol=1e-3)), f"{float(given):.3f} for the published dataset, 20 % held out")
+    for pages, copies, held in (([10, 10], [1, 1], 0.3), ([100], [2], 0.3), ([5, 50, 20], [3, 1, 4], 0.5)):
+        right = np.average(1 - held ** np.subtract(copies, 1.0), weights=np.multiply(pages, copies))
+        given = function(pages, copies, held)
+        hint = f"{float(given):.3f} for pages={pages}, copies={copies}, held={held}: use the function's arguments"
+        _require(bool(np.isclose(given, right, atol=1e-3)), hint)
+    print("Right: 65.1 % for the published dataset, and nothing for a set without copies.")
+
+
+def check_look_up_with_rate(answer) -> None:
+    """Mean accuracy of the look-up that falls back on the heart rate, over 50 splits as published."""
+    if answer is None:
+        print("Not answered yet: replace the default of seen.get by a verdict from that file's printed_hr_bpm.")
+        return
+    catalogue = dataset.manifest_catalogue()
+    md5, label = catalogue["md5"].to_numpy(), catalogue["label"].to_numpy()
+    fast = catalogue["printed_hr_bpm"].to_numpy() > 90
+    combined, constant = [], []
+    for seed in range(50):
+        split = splits.as_published(catalogue, seed=seed)
+        train, held = split.train, split.validation
+        found = np.isin(md5[held], md5[train])  # and then always right: no content has two conditions
+        combined.append(np.mean(found | (np.where(fast[held], 2, 0) == label[held])))
+        constant.append(np.mean(found | (label[held] == 2)))
+    right, constant = np.mean(combined), np.mean(constant)
+    _require(np.ndim(answer) == 0, f"one number is wanted, the mean over the 50 splits, not shape {np.shape(answer)}")
+    _require(not 1 < answer <= 100, "give a share such as 0.9, not per cent")
+    _require(not np.isclose(answer, constant, atol=5e-4), 'that is still "always Abnormal heartbeat" as the default')
+    hint = "that is one split; take the mean over seeds 0 to 49"
+    _require(not np.isclose(combined, answer, atol=1e-6).any(), hint)
+    hint = f"{answer:.4f}: above 90 bpm label 2, else 0, and only for files whose checksum was not seen"
+    _require(bool(np.isclose(answer, right, atol=5e-4)), hint)
+    print(f"Right: {right:.1%} instead of {constant:.1%}; two shortcuts, and still no trace read.")
+
+
+# --- Chapter 03 ----------------------------------------------------------------------------------------------------
+
+
+def check_thumbnail_width(answer) -> None:
+    """The smallest width in pixels at which one thumbnail pixel covers at most 20 ms of the page."""
+    if answer is None:
+        print("Not answered yet: how many milliseconds is the whole page wide, and how many pixels of 20 ms are that?")
+        return
+    _require(np.ndim(answer) == 0 and answer > 0 and answer == int(answer), "a whole number of pixels is wanted")
+    exact = WIDTH / PX_PER_SECOND / 0.020
+    for wrong, hint in (
+        (500, "10 s are the rhythm strip; the page is wider than its traces: 2213 px"),
+        (int(exact), f"at {int(exact)} px, one pixel still covers a little more than 20 ms: round up"),
+        (117, "that is fewer pixels than 256, so each covers more time, not less"),
+        (568, "no need for a multiple of 8 here: the smallest whole number"),
+    ):
+        _require(answer != wrong, hint)
+    right = int(np.ceil(exact))
+    covers = 1000 * WIDTH / PX_PER_SECOND / answer
+    _require(answer == right, f"at {answer} px, one pixel covers {covers:.2f} ms; find the smallest with 20 at most")
+    print(f"Right: {right} px, more than twice the course's 256, and nearly five times as many patches.")
+
+
+def check_block_means(function) -> None:
+    """``function(image, factor)`` is to average blocks of factor × factor pixels, leaving incomplete blocks out."""
+    image = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
+    given = function(image.copy(), 8)
+    if given is None:
+        print("Not answered yet: reshape to (rows, factor, columns, factor), then average over two of the axes.")
+        return
+    wanted = image.reshape(3, 8, 5, 8).mean(axis=(1, 3))
+    _require(np.shape(given) == (3, 5), f"24 × 40 by 8 gives shape {np.shape(given)}; it must be (3, 5)")
+    _require(not np.allclose(given, image[::8, ::8]), "these are single pixels, as nearest takes; the mean is wanted")
+    _require(
+        not np.allclose(given, image.reshape(3, 8, 5, 8).sum(axis=(1, 3), dtype=np.uint8) / 64),
+        "uint8 overflows at 256: sum in a wider type, or use mean",
+    )
+    _require(
+        not np.allclose(given, image.reshape(3, 5, 8, 8).mean(axis=(2, 3))),
+        "the axes are (row of blocks, within, column of blocks, within): reshape in that order",
+    )
+    _require(
+        np.allclose(given, wanted) or not np.allclose(given, wanted, atol=1),
+        "nearly: floats are wanted, not rounded grey levels",
+    )
+    _require(bool(np.allclose(given, wanted)), "not the means of the blocks")
+    ragged = function(image.copy(), 7)
+    _require(np.shape(ragged) == (3, 5), f"24 × 40 by 7 gives shape {np.shape(ragged)}: 3 and 5 whole blocks fit")
+    _require(
+        bool(np.allclose(ragged, image[:21, :35].reshape(3, 7, 5, 7).mean(axis=(1, 3)))),
+        "factor 7: cut the last 3 rows and 5 columns off before you reshape",
+    )
+    print("Right: every pixel of a block counts once, and none twice.")
+
+
+def check_centres(function) -> None:
+    """``function(ink, mv)`` is to find each column's centre of mass in mV, NaN where there is no ink."""
+    ink = np.array([[0.0, 0, 90, 10], [30, 0, 0, 20], [10, 0, 30, 10], [0, 0, 0, 60]])
+    mv = np.array([0.3, 0.2, 0.1, 0.0])
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        given = function(ink.copy(), mv.copy())
+    if given is None:
+        print("Not answered yet: sum of mV times ink over the rows, divided by the sum of ink.")
+        return
+    _require(np.shape(given) == (4,), f"the shape is {np.shape(given)}; one number a column is wanted, (4,)")
+    given = np.asarray(given, dtype=float)
+    full = [0, 2, 3]
+    _require(bool(np.isfinite(given[full]).all()), "a column with ink gives no number")
+    wanted = (mv @ ink)[full] / ink.sum(axis=0)[full]
+    _require(not np.allclose(given[full], mv[ink.argmax(axis=0)][full]), "that is the darkest row, not the centre")
+    _require(
+        not np.allclose(given[full], [mv[ink[:, column] > 0].mean() for column in full]),
+        "each row with ink counts alike: weigh by the ink",
+    )
+    _require(not np.allclose(given[full], (mv @ ink)[full]), "divide by the ink of the column")
+    _require(not np.allclose(given[full], (mv @ ink)[full] / ink.sum()), "divide by each column's own ink, not by all")
+    _require(bool(np.allclose(given[full], wanted)), f"{given[full].round(3).tolist()} for {wanted.round(3).tolist()}")
+    _require(bool(np.isnan(given[1])), "a column without ink has no centre: NaN, or a lost column passes for 0 mV")
+    _require(not raised, "right numbers, but 0 / 0 raised a warning: np.divide(…, where=total > 0) avoids it")
+    print("Right: now a lost column cannot pass for a level one.")
+
+
+# --- Chapter 04 ---
+
+
+def check_patch_counts(answer) -> None:
+    """Patches of 16 × 16 on a thumbnail of 182 × 256: {"drop": (rows, columns), "pad": …, "pixels": number}."""
+    if answer is None:
+        print("Not answered yet: divide 182 and 256 by 16; what becomes of the remainder?")
+        return
+    wanted = {"drop": (11, 16), "pad": (12, 16), "pixels": 256}
+    _require(
+        isinstance(answer, dict) and set(answer) == set(wanted),
+        'give a dictionary with the entries "drop", "pad" and "pixels"',
+    )
+    for entry in ("drop", "pad"):
+        _require(np.shape(answer[entry]) == (2,), f"{entry!r} is a pair: rows, columns")
+        given = tuple(answer[entry])
+        _require(given != wanted[entry][::-1], f"{entry!r}: rows first, then columns, as NumPy has it")
+        _require(given != (11.375, 16), f"{entry!r}: 182 / 16 = 11.375, but patches are whole")
+        _require(given == wanted[entry], f"{entry!r}: 182 = 11 · 16 + 6 and 256 = 16 · 16; which rows are left over?")
+    _require(answer["pixels"] != 16, "pixels: a patch has 16 rows of 16")
+    _require(answer["pixels"] == wanted["pixels"], "pixels: rows of a patch times columns of a patch")
+    print("Right: 11 × 16 = 176 patches or 12 × 16 = 192, of 256 pixels; the leftover is the same six rows.")
+
+
+def check_unpatchify(function) -> None:
+    """``function(patches, rows, columns)`` is to put (batch, patches, 64) back to (batch, 8 · rows, 8 · columns)."""
+    image = np.arange(2 * 24 * 40, dtype=np.float32).reshape(2, 24, 40)
+    patches = image.reshape(2, 3, 8, 5, 8).transpose(0, 1, 3, 2, 4).reshape(2, 15, 64)
+    made = function(patches.copy(), 3, 5)
+    if made is None:
+        print("Not answered yet: reshape to five axes, transpose, reshape to three")
+        return
+    _require(np.shape(made) == image.shape, f"the shape is {np.shape(made)}; for 3 × 5 patches it must be (2, 24, 40)")
+    _require(
+        not np.array_equal(made, patches.reshape(image.shape)),
+        "reshape alone gives the shape, not the picture: the axes within a patch must go back between",
+    )
+    _require(np.array_equal(made, image), "the shape is right, pixels are misplaced: print the axes after each step")
+    print("Right: cutting a page and putting it back loses nothing.")
+
+
+def check_beyond_form(function) -> None:
+    """``function(patches, form_patches, count, first)`` is to keep the patches with most ink beyond the form."""
+    rng = np.random.default_rng(0)
+    form, count, first = rng.uniform(0, 0.6, (30, 16)).astype(np.float32), 8, 5
+    # some patches are paler than the form, some a little darker all over, some much darker in few pixels
+    patches = (form + rng.uniform(-0.3, 0.12, (3, 30, 16))).astype(np.float32)
+    patches[:, 10:16, :4] += 0.4
+    kept = function(patches.copy(), form.copy(), count, first)
+    if kept is None:
+        print("Not answered yet: difference, np.maximum(…, 0), square, sum, then as in keep_inkiest")
+        return
+    kept = np.asarray(kept)
+    _require(kept.shape == (3, count), f"the shape is {kept.shape}; for 3 pages and count=8 it must be (3, 8)")
+
+    def best(amount):
+        return np.sort(np.argsort(-amount[:, first:], axis=1, kind="stable")[:, :count], axis=1) + first
+
+    beyond = patches - form
+    wanted = best((np.maximum(beyond, 0) ** 2).sum(axis=-1))
+    _require(kept.min() >= first, f"position {kept.min()} lies before first={first}: add what you cut off in front")
+    _require(
+        not np.array_equal(kept, best((patches**2).sum(axis=-1))),
+        "these are the inkiest patches of the page itself: take the form off first",
+    )
+    _require(
+        not np.array_equal(kept, best((beyond**2).sum(axis=-1))),
+        "paler than the form became ink when squared: set negative differences to 0 before",
+    )
+    _require(
+        not np.array_equal(kept, best(np.maximum(beyond, 0).sum(axis=-1))),
+        "square the differences before you sum them",
+    )
+    _require(
+        not np.array_equal(np.sort(kept, axis=1), wanted) or np.array_equal(kept, wanted),
+        "the right patches in the wrong order: positions ascend, as on the page",
+    )
+    _require(np.array_equal(kept, wanted), "not the patches with most squared ink beyond the form")
+    print("Right: now the tokens go to what this page has and the empty form has not.")
+
+
+# --- Chapter 05 ---
+
+
+def check_attention_parameters(answer) -> None:
+    """Parameters of multi-head attention at width 64 with 8 heads of size 8."""
+    if answer is None:
+        print("Not answered yet: four projections, each with a bias; what is the size of a head?")
+        return
+    hints = {
+        66_368 * 2 - 64: "that is key_dim = 64: eight heads of 64 make 512; a head's size is 64 / 8",
+        4 * 64 * 64: "each of the four projections has a bias, too",
+        3 * (64 * 64 + 64): "after the heads are joined there is a fourth projection, the output's",
+        8 * 4 * (64 * 64 + 64): "the heads share the width: they split it, they do not multiply it",
+        4 * (64 * 8 + 8): "that is one head; eight of them stand side by side",
+    }
+    _require(answer not in hints, hints.get(answer, ""))
+    _require(answer == 4 * (64 * 64 + 64), "count 64 → 64 with a bias for queries, keys, values and output")
+    print("Right: 16640, as with 4 heads. The number of heads costs no parameter.")
+
+
+def check_masked_attention(function) -> None:
+    """``function(query, key, value, keep)``: attention in which tokens with ``keep`` False get weight 0."""
+    rng = np.random.default_rng(0)
+    query, key, value = rng.normal(size=(3, 2, 5, 4))
+    keep = np.array([True, False, True, True, False])
+    made = function(query.copy(), key.copy(), value.copy(), keep.copy())
+    if made is None:
+        print("Not answered yet: which score has the share 0 after the softmax?")
+        return
+    _require(isinstance(made, tuple) and len(made) == 2, "hand back two things: gathered, weights")
+    gathered, weights = (np.asarray(part) for part in made)
+    _require(weights.shape == (2, 5, 5), f"weights are {weights.shape}; for 2 heads of 5 tokens they must be (2, 5, 5)")
+    _require(np.isfinite(weights).all(), "some weights are not numbers: a row of −∞ only, or ∞ − ∞, or 0 · ∞?")
+    _require(
+        not np.allclose(weights[:, ~keep], 0, atol=1e-9),
+        "a row is who asks, a column who is asked: columns must be 0, not rows",
+    )
+    _require(
+        np.allclose(weights[..., ~keep], 0, atol=1e-9),
+        "tokens left out still have weight: a score of 0 is a share above 0; only −∞ gives none",
+    )
+    _require(
+        np.allclose(weights.sum(axis=-1), 1),
+        "rows do not sum to 1: set the scores before the softmax, not the shares after it",
+    )
+    scores = np.where(keep, query @ np.swapaxes(key, -1, -2) / 2, -np.inf)
+    wanted = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    wanted /= wanted.sum(axis=-1, keepdims=True)
+    _require(np.allclose(weights, wanted), "the shares among those that are left are off: is √d there?")
+    _require(
+        np.shape(gathered) == value.shape and np.allclose(gathered, wanted @ value),
+        "the weights are right; gathered must be weights @ value",
+    )
+    print("Right: as if the tokens left out were not there.")
+
+
+def check_tokens_for_memory(answer) -> None:
+    """The largest N for which 32 · 4 · N² scores of 4 bytes take at most 100 · 10⁶ bytes."""
+    if answer is None:
+        print("Not answered yet: N² · 4 bytes · 4 heads · 32 pages")
+        return
+    most = int((100e6 / (4 * 4 * 32)) ** 0.5)  # 441
+    hints = {
+        int((100e6 / (4 * 32)) ** 0.5): "a number has 4 bytes, and there are 4 heads: one of the two is missing",
+        int((100e6 / (4 * 4)) ** 0.5): "that is for one page; a batch has 32",
+        int((100 * 2**20 / (4 * 4 * 32)) ** 0.5): "1 MB is 10⁶ bytes here, not 2²⁰",
+        int(100e6 / (4 * 4 * 32)): "that is N²: take the root",
+        most + 1: "that needs a little more than 100 MB: round down",
+    }
+    _require(answer not in hints, hints.get(answer, ""))
+    _require(answer == int(answer), "tokens are whole: round down")
+    _require(answer == most, "solve N² · 4 · 4 · 32 = 100 000 000 for N, and round down")
+    print("Right: 441 tokens. The 704 of a whole page do not fit.")
+
+
+# --- Chapter 06 ---
+
+
+def check_cross_entropy(answer) -> None:
+    """``answer(logits, labels)``: mean cross-entropy of (pages, classes) logits and (pages,) labels, in nats."""
+    logits = np.array([[2.0, 0.0, 1.0, -1.0], [0.5, 0.5, 0.5, 0.5], [-3.0, 4.0, 0.0, 1.0]])
+    labels = np.array([3, 0, 1])
+    given = answer(logits, labels)
+    if given is None:
+        print("Not answered yet: subtract each row's largest logit before the exponential; average over pages.")
+        return
+    _require(np.ndim(given) == 0, f"one number for all pages is wanted, not shape {np.shape(given)}")
+    given, right = float(given), -_log_softmax(logits)[range(3), labels].mean()
+    probabilities = np.exp(_log_softmax(logits))
+    twice = -_log_softmax(probabilities)[range(3), labels].mean()
+    for wrong, hint in (
+        (3 * right, "that is the sum over the pages; average them, or the loss grows with the batch"),
+        (-right, "the sign: −ln of a probability is positive"),
+        (right / np.log(2), "that is in bits; the natural logarithm is wanted"),
+        (right / np.log(10), "that is the decimal logarithm; the natural one is wanted"),
+        (twice, "softmax is applied twice"),
+        (-probabilities[range(3), labels].mean(), "take the logarithm of each probability before the mean"),
+    ):
+        _require(not np.isclose(given, wrong), hint)
+    _require(bool(np.isclose(given, right)), f"{given:.4f}: pick from each row the probability of its own label")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        large = float(answer(np.array([[1000.0, 0.0, 0.0, 0.0]]), np.array([1])))
+    hint = "exp(1000) overflows and exp(−1000) is 0: shift the logits, and write ln p as logit − ln Σ exp"
+    _require(bool(np.isclose(large, 1000.0)), f"a logit of 1000 gives {large}, not 1000; {hint}")
+    print(f"Right: {given:.4f}, and a logit of 1000 does not break it.")
+
+
+def check_adamw_step(answer) -> None:
+    """``answer(weight, gradient, m, v, step, learning_rate, weight_decay)`` -> new weight, m, v."""
+    gradients, rate, decay = (0.5, -0.2, 0.1), 0.01, 0.1
+    state = answer(1.0, gradients[0], 0.0, 0.0, 1, rate, decay)
+    if state is None or state[0] is None:
+        print("Not answered yet: m and v first, then their corrected values, then the decay and Adam's step.")
+        return
+    _require(len(state) == 3, "return three things: the new weight, m and v")
+    given, right = [], _adamw_path(gradients, rate, decay)
+    weight, m, v = 1.0, 0.0, 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        weight, m, v = (float(value) for value in answer(weight, gradient, m, v, step, rate, decay))
+        given.append((weight, m, v))
+    for i, name in ((1, "m"), (2, "v")):
+        hint = f"hand back the running mean of {'g' if name == 'm' else 'g²'} itself, uncorrected, with no weight in it"
+        _require(bool(np.isclose(given[0][i], right[0][i])), f"the first step's {name} is {given[0][i]:.6f}: {hint}")
+    first = given[0][0]
+    step_alone = right[0][0] - (1 - rate * decay)  # Adam's own first step, about −learning_rate
+    for wrong, hint in (
+        (1 + step_alone, "nothing decays: multiply the weight by 1 − learning_rate · weight_decay"),
+        (1 - decay + step_alone, "the decay is not multiplied by the learning rate"),
+        ((1 + step_alone) * (1 - rate * decay), "decay the weight before Adam's step, as Keras does, not after it"),
+        ((1 - rate * decay) - rate * 0.1 / 0.001**0.5, "correct m and v for having started at 0"),
+    ):
+        _require(not np.isclose(first, wrong, rtol=0, atol=3e-7), f"the first step: {hint}")
+    _require(bool(np.isclose(first, right[0][0])), f"the first step gives {first:.6f} instead of {right[0][0]:.6f}")
+    hint = "only the first step is right: the corrections are 1 − β₁ and 1 − β₂ with each β to the power of the step"
+    _require(np.allclose(given, right), hint)
+    print("Right: " + ", ".join(f"{row[0]:.5f}" for row in given) + " after three steps.")
+
+
+def check_steps_and_shrinkage(answer) -> None:
+    """(steps, factor) of 35 epochs with 393 pages, batches of 32, learning rate 0.001, weight decay 0.05."""
+    if answer is None:
+        print("Not answered yet: how many batches are 393 pages, if the last one may be smaller?")
+        return
+    _require(np.shape(answer) == (2,), "give two numbers: (steps, factor)")
+    steps, factor = answer
+    _require(steps != 35 * 12, "the last, smaller batch is a step too: 393 = 12 · 32 + 9")
+    _require(steps not in (13, 12.28125), "that is one epoch; there are 35")
+    _require(steps == 455, f"{steps} steps: round 393 / 32 up, then times 35 epochs")
+    _require(not np.isclose(factor, 0.95**455), "each step takes learning_rate · weight_decay, not weight_decay")
+    _require(not np.isclose(factor, 1 - 0.00005**455), "(1 − x) to the power of the steps, not 1 − x to that power")
+    _require(not 0.02 < factor < 0.03, "that is what is lost; the factor that remains is wanted")
+    _require(abs(factor - 0.99995**455) < 5e-4, f"{factor:.4f}: each of the 455 steps multiplies by 1 − 0.00005")
+    print("Right: 455 steps leave 97.75 % of a kernel that no gradient touches.")
+
+
+def check_macro_f1(answer) -> None:
+    """``answer(confusion)``: macro-F1 of a confusion matrix with the truth in rows."""
+    confusion = np.array([[28, 0, 0, 0], [2, 0, 4, 0], [3, 0, 40, 4], [1, 0, 9, 7]])
+    given = answer(confusion)
+    if given is None:
+        print("Not answered yet: F1 of a condition is 2 · diagonal / (its row's sum + its column's sum).")
+        return
+    right, rows, columns = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    each = 2 * right / (rows + columns)
+    _require(np.ndim(given) == 0, f"one number is wanted, the mean of the four, not shape {np.shape(given)}")
+    _require(bool(np.isfinite(given)), "a condition never answered has no precision (0 / 0): its F1 counts as 0")
+    for wrong, hint in (
+        (each[rows * columns > 0].mean(), "the condition that is never answered counts too, as 0: divide by four"),
+        (right.sum() / rows.sum(), "that is accuracy"),
+        ((right / rows).mean(), "that is the mean recall, which is balanced accuracy"),
+        ((each * rows).sum() / rows.sum(), "every condition counts alike, however many pages it has"),
+    ):
+        _require(not np.isclose(given, wrong), hint)
+    hint = "row sums are the pages of a condition, column sums how often it was answered"
+    _require(bool(np.isclose(given, each.mean())), f"{float(given):.4f} for {confusion.tolist()}: {hint}")
+    _require(bool(np.isclose(answer(np.eye(4, dtype=int) * 5), 1)), "a matrix without mistakes must give 1")
+    print(f"Right: {float(given):.3f}, where accuracy is {right.sum() / rows.sum():.3f}.")
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _adamw_path(gradients, rate: float, decay: float) -> list[tuple[float, float, float]]:
+    """Weight, m, v after each step from 1, 0, 0: Adam (arXiv:1412.6980), decay decoupled (arXiv:1711.05101)."""
+    weight, m, v, path = 1.0, 0.0, 0.0, []
+    for step, gradient in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        corrected = m / (1 - 0.9**step), v / (1 - 0.999**step)
+        weight = weight * (1 - rate * decay) - rate * corrected[0] / (corrected[1] ** 0.5 + 1e-7)
+        path.append((weight, m, v))
+    return path
+
+
+# --- Chapter 07 ---
+
+
+def check_shrinkage(answer) -> None:
+    """Share lost by a kernel: 393 pages, batches of 16, 40 epochs, learning rate 0.0005, decay 0.05, no gradient."""
+    if answer is None:
+        print("Not answered yet: how many steps are 40 epochs? Then multiply learning rate, decay and steps.")
+        return
+    _require(np.ndim(answer) == 0, f"one share is wanted, not shape {np.shape(answer)}")
+    product, steps = 0.0005 * 0.05, 25 * 40
+    right = 1 - (1 - product) ** steps
+    for wrong, hint in (
+        (1 - right, "that is what is left; the share lost is wanted"),
+        (100 * right, "give a share, not per cent"),
+        (1 - (1 - product) ** (24 * 40), "393 / 16 = 24.6: the last, smaller batch of each epoch is a step too"),
+        (1 - (1 - product) ** 25, "that is one epoch; there are 40"),
+        (1 - (1 - product) ** 40, "that is one step an epoch; there are 25"),
+        (1 - (1 - 0.05) ** steps, "each step takes learning rate · decay, not the decay alone"),
+        (1 - (1 - 0.0005) ** steps, "each step takes learning rate · decay, not the learning rate alone"),
+    ):
+        _require(not np.isclose(answer, wrong, rtol=2e-3), hint)
+    hint = f"{answer:.5f}: 1 − (1 − learning rate · decay)^steps, nearly the product of the three"
+    _require(bool(np.isclose(answer, right, rtol=0.015)), hint)
+    print(f"Right: {right:.4f}; the plain product gives {product * steps:.4f}.")
+
+
+def check_paired_interval(function) -> None:
+    """``function(first, second)`` -> (low, high), the 95 % t interval of the mean of second − first."""
+    rng = np.random.default_rng(7)
+    for runs in (3, 5, 12):
+        first = rng.uniform(0.5, 0.9, runs)
+        second = first + rng.normal(0.02, 0.01, runs)
+        given = function(first.copy(), second.copy())
+        if given is None:
+            print("Not answered yet: differences first, then their mean, SD with ddof=1, t and √n.")
+            return
+        _require(np.shape(given) == (2,), f"return two numbers, low and high, not shape {np.shape(given)}")
+        given, right = np.array(given, dtype=float), paired_interval(first, second)
+        mean, half = right.mean, right.high - right.mean
+        biased = half * np.sqrt((runs - 1) / runs)
+        normal = half * 1.96 / stats.t.ppf(0.975, runs - 1)
+        one_sided = half * stats.t.ppf(0.95, runs - 1) / stats.t.ppf(0.975, runs - 1)
+        freedom = half * stats.t.ppf(0.975, runs) / stats.t.ppf(0.975, runs - 1)
+        unpaired = half * np.sqrt(first.var(ddof=1) + second.var(ddof=1)) / right.sd
+        for centre, width, hint in (
+            (-mean, half, "the sign: second minus first"),
+            (mean, biased, "np.std divides by n unless told ddof=1"),
+            (mean, normal, "1.96 is for infinitely many runs; use stats.t.ppf(0.975, n − 1)"),
+            (mean, one_sided, "2.5 % are cut off at either end: 0.975, not 0.95"),
+            (mean, freedom, "n runs leave n − 1 degrees of freedom"),
+            (mean, half * np.sqrt(runs), "that is the spread of single differences; divide by √n for their mean"),
+            (mean, unpaired, "take the SD of the differences, not of the two arms"),
+        ):
+            _require(not np.allclose(given, [centre - width, centre + width], rtol=1e-3, atol=0), hint)
+        wanted = f"[{right.low:.4f}, {right.high:.4f}]"
+        hint = f"for {runs} pairs [{given[0]:.4f}, {given[1]:.4f}] instead of {wanted}"
+        _require(np.allclose(given, [right.low, right.high], atol=1e-6), hint)
+    print("Right: the same as evaluation.paired_interval for 3, 5 and 12 pairs.")
+
+
+def check_runs_needed(answer) -> None:
+    """Pairs for ± 0.01 when a pilot gave the differences 0.031, −0.010, 0.042, 0.005."""
+    if answer is None:
+        print("Not answered yet: the SD of the four differences (ddof=1), then runs_needed with it.")
+        return
+    pilot = np.array([0.031, -0.010, 0.042, 0.005])
+
+    def needed(sd, factor=None):
+        pairs = 2
+        while (factor or stats.t.ppf(0.975, pairs - 1)) * sd / np.sqrt(pairs) > 0.01:
+            pairs += 1
+        return pairs
+
+    right = needed(pilot.std(ddof=1))
+    _require(np.ndim(answer) == 0 and float(answer) == int(answer), "a whole number of pairs is wanted")
+    for wrong, hint in (
+        (needed(pilot.std(ddof=1), 1.96), "1.96 instead of t: with so few runs t is larger"),
+        (needed(pilot.std()), "np.std divides by n unless told ddof=1"),
+        (needed(pilot.std(ddof=1), stats.t.ppf(0.975, 3)), "t shrinks as pairs are added: take it at n − 1, not at 3"),
+        (right - 1, "the half width must be at most 0.01, and with one pair fewer than needed it is not"),
+    ):
+        _require(answer != wrong, hint)
+    hint = f"{answer} pairs: look for the smallest n with t · SD / √n ≤ 0.01"
+    _require(answer == right, hint)
+    print(f"Right: {right} pairs, where the SD of the pilot is {pilot.std(ddof=1):.4f}.")

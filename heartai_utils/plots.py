@@ -41,14 +41,17 @@ STYLE = {
 }
 
 
+# At import, so that what a chapter draws by hand looks like what is drawn here.
+matplotlib.rcParams.update(STYLE)
+
+
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 3.5), **options):
-    """A figure in the course's style and its axes, like ``plt.subplots`` but unknown to pyplot.
+    """A figure and its axes, like ``plt.subplots`` but unknown to pyplot.
 
     What pyplot does not know, it neither shows twice nor keeps in memory. ``options`` go to ``Figure.subplots``.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        return figure, figure.subplots(rows, columns, **options)
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -60,8 +63,7 @@ def show(figure: Figure, alt: str) -> None:
     if len(alt.split()) < 4:
         raise ValueError("describe the figure in a sentence: what is drawn, and what one sees in it")
     png = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(png, format="png", metadata={"Software": None})
+    figure.savefig(png, format="png", metadata={"Software": None})
     # the description is also the text that stands for the picture where none can be shown
     display({"image/png": png.getvalue(), "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
 
@@ -82,6 +84,29 @@ def ecg(recording: Recording, leads: Sequence[str] = LEADS, seconds: tuple[float
         axis.set_ylabel("mV")
     for axis in axes[-1]:
         axis.set_xlabel("seconds")
+    return figure
+
+
+def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Figure:
+    """One beat in twelve leads, placed as on the page, several hearts over each other.
+
+    Args:
+        milliseconds: (samples,) from the R peak.
+        drawn: by name, (12, samples) in mV; the first in the background.
+        colours: by name.
+    """
+    figure, axes = new_figure(3, 4, size=(9, 5.4), sharex=True, sharey=True)
+    for axis, lead, number in zip(axes.T.flat, LEADS, range(12), strict=True):
+        for name, signals in drawn.items():
+            axis.plot(milliseconds, signals[number], color=colours[name], linewidth=1.3, label=name)
+        axis.set_title(lead, loc="left", pad=2)
+        axis.grid(True, color=PAPER, linewidth=0.7)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mV")
+    for axis in axes[-1]:
+        axis.set_xlabel("ms from the R peak")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=9)
     return figure
 
 
@@ -150,7 +175,7 @@ def confusion(counts: Sequence[Sequence[int]], title: str = "") -> Figure:
     axis.set_xlabel("verdict")
     axis.set_ylabel("truth")
     axis.set_title(title)
-    axis.tick_params(axis="x", rotation=25)
+    axis.set_xticks(axis.get_xticks(), names, rotation=25, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="y", rotation=0)
     return figure
 

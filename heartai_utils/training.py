@@ -21,7 +21,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -203,10 +202,7 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
         if (folder / "metrics.json").exists():
             return load_run(folder)
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    _make_deterministic()
     model = build_vit(config.model, config.seed)
     optimizer = make_optimizer(model, config)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -216,12 +212,13 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
 
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)
-    started = time.monotonic()
+    seconds = []
     with tqdm(
         total=config.epochs * steps, initial=len(history) * steps, disable=not progress, leave=False, unit="step"
     ) as bar:
         show = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())
         for epoch in range(len(history), config.epochs):
+            started = time.monotonic()
             order = np.random.default_rng([config.seed, epoch]).permutation(pages)
             fitted = model.fit(
                 data.train_images[order], data.train_labels[order],
@@ -236,10 +233,10 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
             )  # fmt: skip
             row |= {f"val_{name}": float(value) for name, value in checked.items()}
             history.append({"epoch": epoch + 1, **row})
+            seconds.append(time.monotonic() - started)
             bar.set_description(f"epoch {epoch + 1}/{config.epochs} loss {row['loss']:.3f}")
             if folder is not None:
                 _checkpoint(model, history, folder)
-    seconds = time.monotonic() - started
 
     probabilities = predict(model, data.validation_images, config.batch_size)
     run = Run(
@@ -272,7 +269,7 @@ def load_run(folder: str | Path) -> Run:
         raise RunError(f"{folder} holds no finished run: name a folder that `heartai train` wrote to its end")
     record = json.loads((folder / "config.json").read_text())
     settings = record["training"]
-    predictions = pd.read_csv(folder / "predictions.csv")
+    predictions = pd.read_csv(folder / "predictions.csv", float_precision="round_trip")
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["accuracy_interval"] = tuple(metrics["accuracy_interval"])
     return Run(
@@ -286,6 +283,19 @@ def load_run(folder: str | Path) -> Run:
     )
 
 
+def _make_deterministic() -> None:
+    """Have TensorFlow add in the same order every time.
+
+    Its graph optimizer turns large sums of gradients into sums in the order of arrival, to save memory; two runs with
+    one seed then differ in the last digits. Without the optimizer a training step takes no longer (measured).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def _claim(folder: Path, record: dict) -> None:
     """Write config.json into a new folder, or make sure that the one there is the same."""
     path = folder / "config.json"
@@ -295,7 +305,8 @@ def _claim(folder: Path, record: dict) -> None:
             differing = _differences(there, json.loads(json.dumps(record)))
             raise RunError(f"{folder} holds another run ({differing}): choose another folder, or remove it")
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    # a name with a dot in front is a file that a killed run had not finished
+    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
         raise RunError(f"{folder} exists and is no run folder: choose a new one")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(record, indent=1).encode())
@@ -336,7 +347,7 @@ def _restore(model: keras.Model, folder: Path | None) -> list[dict]:
         return json.loads(str(kept["history"]))
 
 
-def _keep(run: Run, data: Data, seconds: float) -> None:
+def _keep(run: Run, data: Data, seconds: list[float]) -> None:
     """Write the results; metrics.json last, because it marks the run as finished."""
     folder = run.folder
     write_whole(folder / "history.csv", run.history.to_csv(index=False).encode())
@@ -345,9 +356,8 @@ def _keep(run: Run, data: Data, seconds: float) -> None:
     table.insert(0, "file", names)
     table.insert(1, "label", data.validation_labels)
     write_whole(folder / "predictions.csv", table.to_csv(index=False, quoting=csv.QUOTE_MINIMAL).encode())
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
-        run.model.save(Path(beside) / "model.keras", include_optimizer=False)
-        os.replace(Path(beside) / "model.keras", folder / "model.keras")
+    run.model.save(folder / ".unfinished.keras", include_optimizer=False)
+    os.replace(folder / ".unfinished.keras", folder / "model.keras")
     environment = {
         "python": platform.python_version(),
         "keras": keras.__version__,
@@ -355,8 +365,8 @@ def _keep(run: Run, data: Data, seconds: float) -> None:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "seconds": round(seconds, 1),
-        "seconds_per_epoch": round(seconds / run.config.epochs, 2),
+        # the median: the first epoch also builds the graph
+        "seconds_per_epoch": round(float(np.median(seconds)), 2) if seconds else None,
     }
     write_whole(folder / "environment.json", json.dumps(environment, indent=1).encode())
     write_whole(folder / "metrics.json", json.dumps(run.metrics.to_dict(), indent=1).encode())

@@ -136,7 +136,7 @@ class Patches(layers.Layer):
 def inkiest(patches, count: int, first: int = 0):
     """Positions of the patches with most ink, in reading order.
 
-    The grid's dots lie on every patch alike; squaring the darkness lets the black trace outweigh them.
+    The darkness is squared, so that the black trace counts for more than the grid's dots, which lie on all patches.
 
     Args:
         patches: (batch, patches, pixels) ink.
@@ -173,7 +173,12 @@ class TokenEmbedding(layers.Layer):
         )
 
     def call(self, patches, positions=None):
-        place = self.position if positions is None else ops.take(self.position, positions, axis=0)
+        place = self.position[None]
+        if positions is not None:
+            # A table for each page, and not one gather for all: on several threads the gradients of a gather that
+            # names a place twice are added in any order, and two runs with one seed would differ in the last digits.
+            place = ops.broadcast_to(place, (ops.shape(patches)[0], self.patches, self.width))
+            place = ops.take_along_axis(place, positions[..., None], axis=1)
         return self.project(patches) + place
 
     def get_config(self):
@@ -352,8 +357,7 @@ def load_vit(path) -> VisionTransformer:
     """Load a model saved with ``model.save("….keras")``, in Keras's safe mode.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no Keras model.
+        ValueError: there is no such file, or it is no Keras model.
     """
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
