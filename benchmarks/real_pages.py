@@ -56,7 +56,7 @@ def main() -> None:
             seed=seed,
         )
         split = splits.split(catalogue, chosen.split, seed=seed)
-        name = f"{chosen.preset}-{chosen.split}-{chosen.epochs}-lr{chosen.learning_rate}-wd{chosen.weight_decay}-seed{seed}"
+        name = f"{chosen.preset}-{chosen.split}-{chosen.epochs}-lr{chosen.learning_rate}-wd{chosen.weight_decay}-{seed}"
         run = training.train(config, training.load_data(catalogue, split), chosen.runs / name)
         machine = json.loads((run.folder / "environment.json").read_text())
         runs.append({"seed": seed, **run.metrics.to_dict(), "seconds_per_epoch": machine["seconds_per_epoch"]})

@@ -107,7 +107,7 @@ def _print_metrics(metrics) -> None:
     table.add_row("balanced accuracy", f"{metrics.balanced_accuracy:.3f}", "0.250")
     table.add_row("macro-F1", f"{metrics.macro_f1:.3f}", f"{metrics.majority_macro_f1:.3f}")
     for name, recall in metrics.recall.items():
-        table.add_row(f"recall, {name}", f"{recall:.3f}", "")
+        table.add_row(f"recall, {name}", "no page" if recall is None else f"{recall:.3f}", "")
     console.print(table)
 
 

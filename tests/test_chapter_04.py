@@ -1,0 +1,177 @@
+"""Chapter 04: its own definitions against the package, and the checks of its exercises."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from heartai_utils import exercises, vit
+from heartai_utils._keras import keras
+
+CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "04_from_pixels_to_tokens.ipynb"
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    """The functions that the chapter defines, taken from its cells, with the few names they need."""
+    names = {"np": np, "side": 8, "rows": 22, "columns": 32}
+    for cell in nbformat.read(CHAPTER, as_version=4).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+            exec(compile(tree, cell.id, "exec"), names)
+    return names
+
+
+def pages(count=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 182, 256), dtype=np.uint8)
+
+
+def test_patchify_is_that_of_the_package(chapter):
+    images = pages()
+    ours = chapter["patchify"](1 - images.astype(np.float32) / 255)
+    np.testing.assert_allclose(ours, vit.Patches(8)(images), atol=1e-6)
+
+
+def test_keep_inkiest_is_that_of_the_package(chapter):
+    patches = np.random.default_rng(1).uniform(0, 1, (3, 704, 64)).astype(np.float32)
+    for count, first in ((128, 128), (192, 0), (576, 128)):
+        ours = chapter["keep_inkiest"](patches, count, first)
+        np.testing.assert_array_equal(ours, vit.inkiest(patches, count, first=first))
+
+
+def test_the_embedding_by_hand_is_the_models(chapter):
+    model = vit.build_vit("testing", seed=2)
+    images = pages()
+    patches = chapter["patchify"](1 - images.astype(np.float32) / 255)
+    positions = chapter["keep_inkiest"](patches, 128, 128)
+    kernel, bias = model.embedding.project.get_weights()
+    table = keras.ops.convert_to_numpy(model.embedding.position)
+    tokens = np.take_along_axis(patches, positions[..., None], axis=1) @ kernel + bias + table[positions]
+    _, values = model(images, return_intermediates=True)
+    np.testing.assert_allclose(values["tokens"], tokens, atol=1e-5)
+
+
+def test_share_held_rises_to_one(chapter):
+    rng = np.random.default_rng(0)
+    ranked, held = rng.uniform(size=(2, 4, 30))
+    shares = chapter["share_held"](ranked, held)
+    assert (np.diff(shares, axis=1) >= 0).all()
+    np.testing.assert_allclose(shares[:, -1], 1)
+    np.testing.assert_allclose(shares[0, 0], held[0, ranked[0].argmax()] / held[0].sum())
+    assert (chapter["share_held"](held, held) >= shares - 1e-12).all()  # ranked by itself is best
+
+
+def test_sin_cos_positions_depend_on_the_distance_only(chapter):
+    table = chapter["sin_cos_positions"](22, 32, 64).reshape(22, 32, 64)
+    assert len(np.unique(table.reshape(704, 64).round(6), axis=0)) == 704
+    np.testing.assert_allclose((table**2).sum(axis=-1), 32)
+    np.testing.assert_allclose(table[3, 4] @ table[5, 9], table[11, 20] @ table[13, 25])
+    np.testing.assert_allclose(table[0, 1, [0, 16, 32, 48]], [np.sin(1), np.cos(1), 0, 1])
+
+
+def test_similarity_map_is_one_at_its_place_and_less_elsewhere(chapter):
+    table = chapter["sin_cos_positions"](22, 32, 64)
+    similarity = chapter["similarity_map"](table, 7, 20)
+    assert similarity.shape == (22, 32) and similarity[7, 20] == pytest.approx(1)
+    assert np.unravel_index(similarity.argmax(), similarity.shape) == (7, 20)
+
+
+def test_with_gaps_keeps_every_pixel(chapter):
+    tiles = np.random.default_rng(0).uniform(0.1, 1, (3, 5, 8, 8))
+    picture = chapter["with_gaps"](tiles, gap=2)
+    assert picture.shape == (30, 50)
+    np.testing.assert_allclose(255 * (1 - tiles[1, 2]), picture[10:18, 20:28])
+    assert (picture[8:10] == 255).all()
+
+
+# --- exercises ---
+
+
+def unpatchify(patches, rows, columns, side=8):
+    tiles = patches.reshape(len(patches), rows, columns, side, side).transpose(0, 1, 3, 2, 4)
+    return tiles.reshape(len(patches), rows * side, columns * side)
+
+
+def beyond_form(patches, form_patches, count, first, power=2, floor=0.0, form=True, start=True, ordered=True):
+    beyond = np.maximum(patches - form_patches * form, floor)
+    amount = (beyond**power).sum(axis=-1)[:, first:]
+    best = np.argsort(-amount, axis=1, kind="stable")[:, :count]
+    return (np.sort(best, axis=1) if ordered else best) + first * start
+
+
+RIGHT = {"drop": (11, 16), "pad": (12, 16), "pixels": 256}
+
+
+def test_unanswered(chapter, capsys):
+    exercises.check_patch_counts(None)
+    exercises.check_unpatchify(chapter["unpatchify"])
+    exercises.check_beyond_form(chapter["keep_beyond_form"])
+    assert capsys.readouterr().out.count("Not answered yet: ") == 3
+
+
+def test_right_answers(chapter, capsys):
+    exercises.check_patch_counts(RIGHT)
+    exercises.check_patch_counts(RIGHT | {"drop": [11, 16]})
+    exercises.check_unpatchify(unpatchify)
+    exercises.check_beyond_form(beyond_form)
+    assert capsys.readouterr().out.count("Right: ") == 4
+    ink = np.random.default_rng(0).uniform(size=(2, 176, 256))
+    np.testing.assert_array_equal(unpatchify(chapter["patchify"](ink), 22, 32), ink)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ({"drop": (11, 16)}, "the entries"),
+        (176, "the entries"),
+        (RIGHT | {"drop": 176}, "pair"),
+        (RIGHT | {"drop": (16, 11)}, "rows first"),
+        (RIGHT | {"drop": (11.375, 16)}, "whole"),
+        (RIGHT | {"drop": (12, 16)}, "left over"),
+        (RIGHT | {"pad": (11, 16)}, "'pad'"),
+        (RIGHT | {"pixels": 16}, "16 rows of 16"),
+        (RIGHT | {"pixels": 64}, "times columns"),
+    ],
+)
+def test_wrong_patch_counts(answer, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_patch_counts(answer)
+
+
+@pytest.mark.parametrize(
+    ("function", "hint"),
+    [
+        (lambda p, rows, columns: p, "shape is"),
+        (lambda p, rows, columns: p.reshape(len(p), rows * 8, columns * 8), "reshape alone"),
+        (lambda p, rows, columns: unpatchify(p, columns, rows), "shape is"),
+        (lambda p, rows, columns: unpatchify(p[..., ::-1], rows, columns), "misplaced"),
+    ],
+)
+def test_wrong_unpatchify(function, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_unpatchify(function)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"form": False}, "take the form off"),
+        ({"floor": -np.inf}, "set negative differences to 0"),
+        ({"power": 1}, "square"),
+        ({"start": False}, "before first=5"),
+        ({"ordered": False}, "wrong order"),
+    ],
+)
+def test_wrong_beyond_form(wrong, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_beyond_form(lambda *arguments: beyond_form(*arguments, **wrong))
+
+
+def test_beyond_form_of_another_shape():
+    with pytest.raises(exercises.NotYet, match="shape"):
+        exercises.check_beyond_form(lambda patches, form, count, first: np.arange(count))

@@ -1,0 +1,194 @@
+"""Chapter 05: its own definitions against Keras and the package, and the checks of its exercises."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from heartai_utils import exercises, vit
+from heartai_utils._keras import keras
+
+CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "05_attention_and_the_transformer_block.ipynb"
+to_numpy = keras.ops.convert_to_numpy
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    """The functions and the class that the chapter defines, taken from its cells."""
+    names = {"np": np, "erf": erf}
+    for cell in nbformat.read(CHAPTER, as_version=4).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            tree.body = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+            exec(compile(tree, cell.id, "exec"), names)
+    return names
+
+
+def some_tokens(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_softmax_of_any_size_sums_to_one(chapter):
+    scores = np.array([[1000.0, 999.0, -1000.0], [0.0, 0.0, 0.0]])
+    shares = chapter["softmax"](scores)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1)
+    np.testing.assert_allclose(shares, keras.ops.softmax(scores, axis=-1), atol=1e-6)
+
+
+def test_attention_of_one_query_is_a_weighted_mean(chapter):
+    query, key, value = some_tokens(3, 5, 4)
+    gathered, weights = chapter["attention"](query, key, value)
+    scores = np.array([query[2] @ k for k in key]) / 2
+    expected = np.exp(scores) / np.exp(scores).sum()
+    np.testing.assert_allclose(weights[2], expected, rtol=1e-5)
+    np.testing.assert_allclose(gathered[2], sum(w * v for w, v in zip(expected, value, strict=True)), rtol=1e-4)
+
+
+def test_heads_split_and_join(chapter):
+    tokens = some_tokens(2, 7, 12)
+    by_head = chapter["split_heads"](tokens, 3)
+    assert by_head.shape == (2, 3, 7, 4)
+    np.testing.assert_array_equal(by_head[1, 2], tokens[1, :, 8:])
+    np.testing.assert_array_equal(chapter["join_heads"](by_head), tokens)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(16, 2), (64, 4)])
+def test_multi_head_attention_equals_keras_and_the_package(chapter, width, heads):
+    ours = chapter["MultiHeadAttention"](width, heads, np.random.default_rng(width))
+    tokens, split = some_tokens(2, 9, width), (heads, width // heads)
+    output, weights = ours(tokens)
+    inputs = (ours.query, ours.key, ours.value)
+
+    theirs = keras.layers.MultiHeadAttention(heads, width // heads)
+    theirs.build(tokens.shape, tokens.shape)
+    parts = [part for kernel, bias in inputs for part in (kernel.reshape(width, *split), bias.reshape(split))]
+    theirs.set_weights([*parts, ours.output[0].reshape(*split, width), ours.output[1]])
+    expected, expected_weights = theirs(tokens, tokens, return_attention_scores=True)
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+    np.testing.assert_allclose(weights, expected_weights, atol=1e-5)
+
+    package = vit.SelfAttention(heads)
+    package.build(tokens.shape)
+    kernels, biases = zip(*inputs, strict=True)
+    package.query_key_value.set_weights([np.concatenate(kernels, axis=1), np.concatenate(biases)])
+    package.output_projection.set_weights(ours.output)
+    np.testing.assert_allclose(output, package(tokens)[0], atol=1e-5)
+
+
+def test_layer_norm_and_gelu_are_those_of_keras(chapter):
+    tokens = 3 + 2 * some_tokens(2, 5, 16)
+    gamma, beta = some_tokens(2, 16, seed=1)
+    layer = keras.layers.LayerNormalization(epsilon=1e-6)
+    layer.build(tokens.shape)
+    layer.set_weights([gamma, beta])
+    np.testing.assert_allclose(chapter["layer_norm"](tokens, gamma, beta), layer(tokens), atol=1e-5)
+    np.testing.assert_allclose(chapter["gelu"](tokens), keras.activations.gelu(tokens), atol=1e-5)
+
+
+def test_the_block_and_the_model_equal_the_package(chapter):
+    model = vit.build_vit("testing", seed=1)
+    for weight in model.weights:  # gains of 1 and biases of 0 would hide what is left out
+        if weight.path.rsplit("/", 1)[-1] in ("gamma", "beta", "bias"):
+            weight.assign(to_numpy(weight) + 0.3 * some_tokens(*weight.shape, seed=len(weight.path)))
+    images = np.random.default_rng(0).integers(0, 256, (2, 182, 256), dtype=np.uint8)
+    logits, values = model(images, return_intermediates=True)
+    tokens = to_numpy(values["tokens"])
+    for number, block in enumerate(model.blocks, start=1):
+        tokens, weights = chapter["transformer_block"](tokens, chapter["weights_of"](block), heads=2)
+        np.testing.assert_allclose(tokens, values[f"block_{number}"], atol=1e-4)
+        np.testing.assert_allclose(weights, values[f"attention_{number}"], atol=1e-5)
+    pooled = chapter["layer_norm"](tokens, *model.norm.get_weights()).mean(axis=1)
+    np.testing.assert_allclose(pooled @ model.head.get_weights()[0] + model.head.get_weights()[1], logits, atol=1e-4)
+
+
+def test_alikeness(chapter):
+    tokens = some_tokens(1, 6, 8)
+    unit = tokens[0] / np.linalg.norm(tokens[0], axis=1, keepdims=True)
+    assert chapter["alikeness"](tokens) == pytest.approx((unit @ unit.T).mean(), rel=1e-4)
+    assert chapter["alikeness"](np.ones((1, 6, 8))) == pytest.approx(1)
+
+
+def test_operations_in_closed_form(chapter):
+    for tokens in (192, 704):
+        count = chapter["block_operations"](tokens)
+        assert count["four projections"] == 8 * tokens * 64**2
+        assert count["scores and gathering"] == 4 * tokens**2 * 64
+        assert count["MLP"] == 4 * tokens * 64 * 128
+
+
+# --- exercises ---
+
+
+def masked(query, key, value, keep, scale=True, fill=-np.inf, axis="columns", late=False):
+    scores = query @ np.swapaxes(key, -1, -2) / (np.sqrt(query.shape[-1]) if scale else 1)
+    mask = keep if axis == "columns" else keep[:, None]
+    if not late:
+        scores = np.where(mask, scores, fill)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True).clip(-1e9))
+    weights = weights / weights.sum(axis=-1, keepdims=True).clip(1e-9)
+    if late:
+        weights = weights * mask
+    return weights @ value, weights
+
+
+def test_unanswered(chapter, capsys):
+    exercises.check_attention_parameters(None)
+    exercises.check_masked_attention(chapter["masked_attention"])
+    exercises.check_tokens_for_memory(None)
+    assert capsys.readouterr().out.count("Not answered yet: ") == 3
+
+
+def test_right_answers(capsys):
+    layer = keras.layers.MultiHeadAttention(8, 8)
+    layer.build((None, 5, 64), (None, 5, 64))
+    exercises.check_attention_parameters(layer.count_params())
+    exercises.check_masked_attention(masked)
+    exercises.check_masked_attention(lambda *arguments: masked(*arguments, fill=-1e9))
+    exercises.check_tokens_for_memory(441)
+    assert capsys.readouterr().out.count("Right: ") == 4
+    assert 441**2 * 4 * 4 * 32 <= 100e6 < 442**2 * 4 * 4 * 32
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [(132_672, "64 / 8"), (16_384, "bias"), (12_480, "fourth"), (133_120, "split"), (2_080, "one head"), (7, "count")],
+)
+def test_wrong_attention_parameters(answer, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_attention_parameters(answer)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"fill": 0.0}, "a score of 0"),
+        ({"late": True}, "before the softmax"),
+        ({"axis": "rows"}, "columns must be 0"),
+        ({"scale": False}, "√d"),
+    ],
+)
+def test_wrong_masked_attention(wrong, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_masked_attention(lambda *arguments: masked(*arguments, **wrong))
+
+
+def test_masked_attention_of_another_form():
+    with pytest.raises(exercises.NotYet, match="two things"):
+        exercises.check_masked_attention(lambda query, key, value, keep: value)
+    with pytest.raises(exercises.NotYet, match="weights @ value"):
+        exercises.check_masked_attention(lambda q, k, v, keep: (v, masked(q, k, v, keep)[1]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [(883, "4 heads"), (883.9, "whole"), (2500, "one page"), (452, "10⁶"), (195_312, "root"), (442, "round down"),
+     (441.9, "whole"), (100, "solve")],
+)  # fmt: skip
+def test_wrong_tokens_for_memory(answer, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        exercises.check_tokens_for_memory(answer)
