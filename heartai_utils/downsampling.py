@@ -303,7 +303,7 @@ def pixel_ms(size: tuple[int, int] = SIZE, crop: str | None = None) -> float:
 
 
 def pixel_mv(size: tuple[int, int] = SIZE, crop: str | None = None) -> float:
-    """Millivolts that one thumbnail pixel spans from top to bottom: 0.109 at 256 × 182 of the whole page."""
+    """Millivolts that one thumbnail pixel spans from top to bottom: 0.110 at 256 × 182 of the whole page."""
     _check(None, size, crop)
     _, y0, _, y1 = _box(crop)
     return (y1 - y0) / size[1] / page.PX_PER_MV

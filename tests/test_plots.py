@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from heartai_utils import plots
-from heartai_utils.simulation import LEADS, simulate_recording
 
 
 def test_show_hands_the_description_to_screen_readers(monkeypatch):
@@ -21,13 +20,6 @@ def test_show_hands_the_description_to_screen_readers(monkeypatch):
     assert metadata["image/png"]["alt"] == "A line that rises from zero to one"
     with pytest.raises(ValueError, match="describe"):
         plots.show(figure, alt="plot")
-
-
-def test_ecg_has_a_panel_for_each_lead_in_the_order_of_the_page():
-    figure = plots.ecg(simulate_recording("Normal", 0))
-    titles = [axis.get_title(loc="left") for axis in np.reshape(figure.axes, (4, 3)).T.flat]
-    assert titles == list(LEADS)
-    assert figure.axes[0].get_ylabel() == "mV" and figure.axes[-1].get_xlabel() == "seconds"
 
 
 def test_learning_curves_tell_training_from_validation():
