@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 from heartai_utils.conditions import CONDITIONS
 from heartai_utils.evaluation import mean_interval
-from heartai_utils.simulation import LEADS
 
 INK, TRACE, ACCENT, PAPER = "#222222", "#0B0B0B", "#D55E00", "#F4B6BC"
 STYLE = {
