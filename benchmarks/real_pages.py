@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from heartai_utils import splits, training, vit
@@ -61,7 +59,11 @@ def main() -> None:
         machine = json.loads((run.folder / "environment.json").read_text())
         runs.append({"seed": seed, **run.metrics.to_dict(), "seconds_per_epoch": machine["seconds_per_epoch"]})
     record = {
-        "command": shlex.join(["python", "benchmarks/real_pages.py", "DATA", *sys.argv[2:]]),
+        "command": (
+            f"python benchmarks/real_pages.py DATA --preset {chosen.preset} --split {chosen.split} "
+            f"--seeds {' '.join(map(str, chosen.seeds))} --epochs {chosen.epochs} "
+            f"--learning-rate {chosen.learning_rate} --weight-decay {chosen.weight_decay} --out FILE"
+        ),
         "data": {
             "files": len(catalogue),
             "distinct": catalogue["copy_group"].nunique(),

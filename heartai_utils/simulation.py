@@ -2,7 +2,7 @@
 
 A beat is a *dipole*, a vector in space (x to the left, y down, z to the back) whose three parts are sums of
 Gaussians over the beat's phase (McSharry et al. 2003, IEEE TBME 50:289; Sameni et al. 2007, EURASIP JASP 43407). The
-inverse Dower matrix shows it to the twelve leads (Dower 1980; Edenbrandt & Pahlm 1988). What changes from one heart
+Dower matrix shows it to the twelve leads (Dower 1980). What changes from one heart
 to another (rhythm, infarction, conduction, body) changes the dipole; that the leads agree with each other, and that an
 infarction mirrors itself in the leads opposite, then comes by itself. See Clifford, Nemati & Sameni 2010 (Physiol
 Meas 31:595) for hearts that are not well.
@@ -279,7 +279,7 @@ _DOWER_ROWS = np.array([
 ])
 # fmt: on
 DOWER = _DERIVE @ _DOWER_ROWS
-"""(12, 3): what each lead of ``LEADS`` sees of x, y and z; the inverse Dower matrix with the derived limb leads."""
+"""(12, 3): what each lead of ``LEADS`` sees of x, y and z; the Dower matrix with the derived limb leads."""
 
 
 # --- The print filter ---------------------------------------------------------------------------------------------
