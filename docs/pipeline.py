@@ -25,12 +25,12 @@ def main() -> None:
 
     figure, axes = plots.new_figure(2, 2, size=(11, 7.2))
     pictures = [
-        (drawn, "1  a simulated heart on the printed page, 2213 × 1572"),
+        (downsampling.shrink(drawn, "area", (960, 682)), "1  a simulated heart on the printed page, 2213 × 1572"),
         (small, "2  its thumbnail, 256 × 182"),
         (tokens, "3  the 192 patches of 8 × 8 with most ink: the tokens"),
     ]
     for axis, (picture, title) in zip(axes.flat, pictures, strict=False):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axis.set_title(title, loc="left")
         axis.set_axis_off()
     bars = axes[1, 1]

@@ -26,13 +26,15 @@ def _silenced_descriptor(number: int) -> Iterator[None]:
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Its advice on retracing goes to standard output in a notebook, with an address in it.
-logging.getLogger("tensorflow").setLevel("ERROR")
 
 with _silenced_descriptor(2):
     import keras
 
     # The first operation initialises the backend's devices, which logs too.
     keras.ops.convert_to_numpy(keras.ops.zeros(1) + 1)
+
+# Advice on retracing would go to standard output in a notebook, with an address in it. After the import, which sets
+# the level too.
+logging.getLogger("tensorflow").setLevel("ERROR")
 
 __all__ = ["keras"]

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from heartai_utils.conditions import CONDITIONS
 from heartai_utils.evaluation import mean_interval
+from heartai_utils.simulation import LEADS
 
 INK, TRACE, ACCENT, PAPER = "#222222", "#0B0B0B", "#D55E00", "#F4B6BC"
 STYLE = {
@@ -65,6 +66,29 @@ def show(figure: Figure, alt: str) -> None:
     figure.savefig(png, format="png", metadata={"Software": None})
     # the description is also the text that stands for the picture where none can be shown
     display({"image/png": png.getvalue(), "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Figure:
+    """One beat in twelve leads, placed as on the page, several hearts over each other.
+
+    Args:
+        milliseconds: (samples,) from the R peak.
+        drawn: by name, (12, samples) in mV; the first in the background.
+        colours: by name.
+    """
+    figure, axes = new_figure(3, 4, size=(9, 5.4), sharex=True, sharey=True)
+    for axis, lead, number in zip(axes.T.flat, LEADS, range(12), strict=True):
+        for name, signals in drawn.items():
+            axis.plot(milliseconds, signals[number], color=colours[name], linewidth=1.3, label=name)
+        axis.set_title(lead, loc="left", pad=2)
+        axis.grid(True, color=PAPER, linewidth=0.7)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mV")
+    for axis in axes[-1]:
+        axis.set_xlabel("ms from the R peak")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=9)
+    return figure
 
 
 def on_paper(axis) -> None:

@@ -356,7 +356,9 @@ def _keep(run: Run, data: Data, seconds: list[float]) -> None:
     table.insert(0, "file", names)
     table.insert(1, "label", data.validation_labels)
     write_whole(folder / "predictions.csv", table.to_csv(index=False, quoting=csv.QUOTE_MINIMAL).encode())
-    run.model.save(folder / ".unfinished.keras", include_optimizer=False)
+    bare = build_vit(run.config.model)  # Keras would save the optimizer too, which is twice as large as the weights
+    bare.set_weights(run.model.get_weights())
+    bare.save(folder / ".unfinished.keras")
     os.replace(folder / ".unfinished.keras", folder / "model.keras")
     environment = {
         "python": platform.python_version(),
