@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PROJECT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -16,6 +16,9 @@ try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
+
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
