@@ -149,9 +149,11 @@ def as_html(path: Path) -> str:
             cell.source = _with_mathml(cell.source)
         else:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    exporter = HTMLExporter()
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     page, _ = exporter.from_notebook_node(notebook)
+    # nbconvert's scripts fetch MathJax and the like from elsewhere; with MathML nothing here needs one
+    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     # links between chapters lead to the pages beside this one
     return re.sub(r'href="((?:\./)?\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
 
