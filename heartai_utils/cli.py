@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="Heart AI: a course on reading pictures of ECGs. For teaching; not a medical device.",
 )
 console = Console(highlight=False, soft_wrap=True)
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -99,12 +101,12 @@ def train(
 
 def _print_metrics(metrics) -> None:
     low, high = metrics.accuracy_interval
-    table = Table("", "model", "majority class")
-    table.add_row(
-        "accuracy", f"{metrics.correct} of {metrics.pages} = {metrics.accuracy:.3f} [{low:.3f}, {high:.3f}]",
-        f"{metrics.majority_accuracy:.3f}",
-    )  # fmt: skip
-    table.add_row("balanced accuracy", f"{metrics.balanced_accuracy:.3f}", "0.250")
+    chance = 1 / sum(recall is not None for recall in metrics.recall.values())
+    table = Table("", "model", "majority class", box=box.SIMPLE)
+    table.add_row("right", f"{metrics.correct} of {metrics.pages}", "")
+    table.add_row("accuracy", f"{metrics.accuracy:.3f}", f"{metrics.majority_accuracy:.3f}")
+    table.add_row("its 95 % interval", f"{low:.3f} to {high:.3f}", "")
+    table.add_row("balanced accuracy", f"{metrics.balanced_accuracy:.3f}", f"{chance:.3f}")
     table.add_row("macro-F1", f"{metrics.macro_f1:.3f}", f"{metrics.majority_macro_f1:.3f}")
     for name, recall in metrics.recall.items():
         table.add_row(f"recall, {name}", "no page" if recall is None else f"{recall:.3f}", "")
@@ -113,7 +115,7 @@ def _print_metrics(metrics) -> None:
 
 @app.command()
 def predict(
-    pages: Annotated[list[Path], typer.Argument(help="Pages: JPEG or PNG, 2213 × 1572.")],
+    pages: Annotated[list[Path], typer.Argument(help="Pages: JPEG or PNG, 2213 × 1572.", readable=False)],
     model: Annotated[
         Path | None, typer.Option(help="A run folder of `heartai train`; without it the weights in data/weights.")
     ] = None,
@@ -127,17 +129,17 @@ def predict(
     for page in pages:
         try:
             verdict = reader.read(page)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             _complain(error)
             failed = True
             continue
         if as_json:
-            console.print_json(json.dumps({"page": str(page), **verdict.to_dict()}), indent=None)
+            console.print_json(json.dumps({"page": str(page), **verdict.to_dict(), "about": reader.about}), indent=None)
         else:
             console.print(f"{page}: {verdict.condition}", markup=False)
             for name, probability in verdict.probabilities.items():
                 console.print(f"  {probability:6.3f}  {name}")
-    if not as_json and not failed:
+    if not as_json:
         console.print(f"{reader.about} For teaching; not a medical device.")
     if failed:
         raise typer.Exit(2)
@@ -162,17 +164,20 @@ def course(
     if profile not in ("quick", "full"):
         raise ValueError(f"profile {profile!r}: use quick or full")
     parameters: dict = {"profile": profile}
+    pages = ""
     if data is not None:
-        read_catalogue(data)  # says at once, and clearly, if there are no pages
+        catalogue, _ = read_catalogue(data)  # says at once, and clearly, if there are no pages
+        pages = " ".join(catalogue["md5"])
         parameters["data_dir"] = str(data.resolve())
     if seed is not None:
         parameters["seed"] = seed
     parameters |= dict(_named_value(text) for text in parameter or [])
-    out = out or data_home() / "course" / profile
+    out = out or data_home() / "course" / runner.folder_name(parameters)
     failed = 0
-    for result in runner.run(out, parameters, only, again):
+    for result in runner.run(out, parameters, only, again, pages=pages):
         sign = "[green]\\[OK][/]" if result.finished else "[red]\\[FAIL][/]"
-        console.print(f"{sign} {result.chapter}  {result.seconds:.0f} s  {result.error}".rstrip())
+        note = "as before (--again runs it anew)" if result.kept else result.error
+        console.print(f"{sign} {result.chapter}  {result.seconds:.0f} s  {note}".rstrip())
         failed += not result.finished
     console.print(f"Open {out / 'index.html'} in a browser, or the notebooks beside it in JupyterLab.")
     if failed:
@@ -189,7 +194,7 @@ def _named_value(text: str) -> tuple[str, object]:
         return name, value
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: Exception | str) -> None:
     errors.print(f"heartai: {error}", style="red", markup=False)
 
 
@@ -197,6 +202,13 @@ def main() -> None:
     """Run the command line; what the user can mend is told in one line, with exit code 2."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else error)
+        sys.exit(2)
+    except ValueError as error:
         _complain(error)
         sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _complain("interrupted; give the same command again, and it goes on")
+        raise

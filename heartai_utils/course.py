@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -30,13 +30,15 @@ class CourseError(ValueError):
 
 @dataclass(frozen=True)
 class Result:
-    """How one chapter went: its title, whether it ran to its end, seconds, and the error's last line if it did not."""
+    """How one chapter went: its title, whether it ran to its end, seconds, the error's last line if it did not, and
+    whether this is an earlier run's result, kept."""
 
     chapter: str
     title: str
     finished: bool
     seconds: float
     error: str = ""
+    kept: bool = False
 
 
 def chapters(only: list[str] | None = None) -> list[Path]:
@@ -55,8 +57,20 @@ def chapters(only: list[str] | None = None) -> list[Path]:
     return [found[number] for number in numbers]
 
 
+def folder_name(parameters: dict) -> str:
+    """A folder for the results: the profile, and a checksum of what else was chosen, so that nothing is mixed."""
+    others = {name: value for name, value in parameters.items() if name != "profile"}
+    digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:6]
+    return f"{parameters['profile']}-{digest}" if others else parameters["profile"]
+
+
 def run(
-    out: Path, parameters: dict, only: list[str] | None = None, again: bool = False, progress: bool = True
+    out: Path,
+    parameters: dict,
+    only: list[str] | None = None,
+    again: bool = False,
+    progress: bool = True,
+    pages: str = "",
 ) -> Iterator[Result]:
     """Execute chapters into ``out``, one result at a time; a failing chapter does not stop the next.
 
@@ -69,6 +83,7 @@ def run(
         only: numbers of chapters, such as ["03"].
         again: run also what has run.
         progress: show a bar on standard error.
+        pages: whatever changes when the reader's own pages do, such as their checksums; chapters then run again.
 
     Raises:
         CourseError: unknown chapter or parameter, or ``out`` among the sources.
@@ -87,11 +102,13 @@ def run(
     for path in (bar := tqdm(paths, unit="chapter", leave=False, disable=not progress)):
         bar.set_description(path.stem)
         before = results.get(path.stem)
-        fingerprint = _fingerprint(path, parameters)
+        fingerprint = _fingerprint(path, {**parameters, "pages": pages})
         if again or not (before and before.finished and _kept(out, path.stem) == fingerprint):
             results[path.stem] = _execute(path, out, parameters, fingerprint)
             write_index(out, results)
-        yield results[path.stem]
+            yield results[path.stem]
+        else:
+            yield replace(before, kept=True)
 
 
 def _execute(path: Path, out: Path, parameters: dict, fingerprint: str) -> Result:
@@ -102,7 +119,7 @@ def _execute(path: Path, out: Path, parameters: dict, fingerprint: str) -> Resul
     try:
         papermill.execute_notebook(
             str(path), str(unfinished), parameters, kernel_name="python3", progress_bar=False, cwd=str(out),
-            autosave_cell_every=0,
+            autosave_cell_every=0, extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"

@@ -22,6 +22,9 @@ import os
 import platform
 import sys
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -65,10 +68,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError(f"epochs={self.epochs}, batch_size={self.batch_size}: both must be at least 1")
-        if not self.learning_rate > 0 or not self.weight_decay >= 0:
-            raise ValueError(
-                f"learning_rate={self.learning_rate} must be above 0 and weight_decay={self.weight_decay} not below"
-            )
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate={self.learning_rate}: it must be above 0, such as 0.001")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay={self.weight_decay}: it must be 0 or more, such as 0.05")
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,18 @@ def load_data(
         cache_dir=cache_dir or data_home() / "thumbnails", progress=progress,
     )  # fmt: skip
     for page in pages.rejected.itertuples():
-        tqdm.write(f"skipped {page.path}: {page.reason}", file=sys.stderr)
+        # some reasons begin with the path
+        tqdm.write(f"skipped {page.path}: {page.reason.removeprefix(f'{page.path} ')}", file=sys.stderr)
     kept = rows.iloc[pages.kept]
     in_train = pages.kept < len(split.train)
+    for side, there in (("training", in_train), ("validation", ~in_train)):
+        if not there.any():
+            raise ValueError(f"no page that can be read is left on the {side} side: add pages, or mend those skipped")
+    missing = set(range(len(NAMES))) - set(kept["label"][in_train])
+    if len(missing) == len(NAMES) - 1:
+        raise ValueError("all training pages have one condition: there is nothing to tell apart; add the other folders")
+    for label in sorted(missing):
+        tqdm.write(f"no training page of {NAMES[label]}: the model cannot learn it", file=sys.stderr)
     return Data(
         train_images=pages.images[in_train],
         train_labels=kept["label"].to_numpy()[in_train],
@@ -267,20 +279,30 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder / "metrics.json").exists():
         raise RunError(f"{folder} holds no finished run: name a folder that `heartai train` wrote to its end")
-    record = json.loads((folder / "config.json").read_text())
-    settings = record["training"]
-    predictions = pd.read_csv(folder / "predictions.csv", float_precision="round_trip")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    metrics["accuracy_interval"] = tuple(metrics["accuracy_interval"])
-    return Run(
-        config=TrainingConfig(**{**settings, "model": ViTConfig(**settings["model"])}),
-        history=pd.read_csv(folder / "history.csv", float_precision="round_trip"),
-        metrics=Metrics(**metrics),
-        probabilities=predictions[list(NAMES)].to_numpy(),
-        model=load_vit(folder / "model.keras"),
-        thumbnail=record["thumbnail"],
-        folder=folder,
-    )
+    with _damage_told(f"{folder} is damaged: remove it and train again"):
+        record = json.loads((folder / "config.json").read_text())
+        settings = record["training"]
+        predictions = pd.read_csv(folder / "predictions.csv", float_precision="round_trip")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics["accuracy_interval"] = tuple(metrics["accuracy_interval"])
+        return Run(
+            config=TrainingConfig(**{**settings, "model": ViTConfig(**settings["model"])}),
+            history=pd.read_csv(folder / "history.csv", float_precision="round_trip"),
+            metrics=Metrics(**metrics),
+            probabilities=predictions[list(NAMES)].to_numpy(),
+            model=load_vit(folder / "model.keras"),
+            thumbnail=record["thumbnail"],
+            folder=folder,
+        )
+
+
+@contextmanager
+def _damage_told(message: str) -> Iterator[None]:
+    """Turn what a damaged file raises, which names neither file nor cure, into a RunError with this message."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise RunError(message) from error
 
 
 def _make_deterministic() -> None:
@@ -299,14 +321,18 @@ def _make_deterministic() -> None:
 def _claim(folder: Path, record: dict) -> None:
     """Write config.json into a new folder, or make sure that the one there is the same."""
     path = folder / "config.json"
-    if path.exists():
-        there = json.loads(path.read_text())
+    begun = any((folder / name).exists() for name in ("checkpoint.npz", "metrics.json"))
+    if path.exists() and begun:
+        with _damage_told(f"{path} is damaged: remove {folder} and train again"):
+            there = json.loads(path.read_text())
         if there != json.loads(json.dumps(record)):
             differing = _differences(there, json.loads(json.dumps(record)))
             raise RunError(f"{folder} holds another run ({differing}): choose another folder, or remove it")
         return
-    # a name with a dot in front is a file that a killed run had not finished
-    if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
+    # a run that ended before its first epoch did leaves config.json and, if killed, files with a dot in front
+    if folder.exists() and (
+        not folder.is_dir() or any(p != path and not p.name.startswith(".") for p in folder.iterdir())
+    ):
         raise RunError(f"{folder} exists and is no run folder: choose a new one")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(record, indent=1).encode())
@@ -341,7 +367,8 @@ def _restore(model: keras.Model, folder: Path | None) -> list[dict]:
     """Bring back weights and history of an interrupted run; an empty history if there is none."""
     if folder is None or not (folder / "checkpoint.npz").exists():
         return []
-    with np.load(folder / "checkpoint.npz") as kept:
+    path = folder / "checkpoint.npz"
+    with _damage_told(f"{path} is damaged: remove {folder}, and the run begins anew"), np.load(path) as kept:
         for i, variable in enumerate(_state(model)):
             variable.assign(kept[f"v{i}"])
         return json.loads(str(kept["history"]))

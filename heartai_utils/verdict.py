@@ -52,8 +52,13 @@ class PageReader:
             record = path.with_suffix(".json")
             if path.suffix != ".keras" or not path.is_file() or not record.is_file():
                 raise training.RunError(f"{path} is no model: name a folder that `heartai train` wrote")
-            self.model, kept = load_vit(path), json.loads(record.read_text())
-            self.thumbnail, self.about = kept["thumbnail"], kept["about"]
+            try:
+                self.model, kept = load_vit(path), json.loads(record.read_text())
+                self.thumbnail, self.about = kept["thumbnail"], kept["about"]
+            except (ValueError, KeyError) as error:
+                raise training.RunError(
+                    f"{path} or its record is damaged: restore both, or name another model"
+                ) from error
 
     def read(self, page: str | Path) -> Verdict:
         """The verdict on one page.

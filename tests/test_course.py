@@ -74,3 +74,15 @@ def test_the_sources_stay_as_they_are(one_chapter):
     before = path.read_bytes()
     run(one_chapter)
     assert path.read_bytes() == before
+
+
+def test_other_pages_under_the_same_name_run_again(one_chapter):
+    assert not run(one_chapter, pages="a b")[0].kept
+    assert run(one_chapter, pages="a b")[0].kept
+    assert not run(one_chapter, pages="a c")[0].kept
+
+
+def test_each_choice_of_parameters_has_its_own_folder():
+    assert course.folder_name({"profile": "quick"}) == "quick"
+    names = {course.folder_name({"profile": "quick", "seed": seed}) for seed in (0, 1)}
+    assert len(names) == 2 and all(name.startswith("quick-") for name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -288,3 +289,50 @@ def test_load_data_skips_and_names_what_cannot_be_read(tmp_path, capsys):
     for row in (2, 5):
         assert f"skipped {catalogue['path'].iloc[row]}" in said
     assert said.count("skipped") == 2
+
+
+# --- what goes wrong on disk and in the data ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", "predictions.csv", "metrics.json", "model.keras"])
+def test_a_damaged_run_is_named_with_the_cure(name, finished, data, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    (folder / name).write_bytes(b"junk")
+    with pytest.raises(RunError, match="damaged: remove"):
+        training.load_run(folder)
+    with pytest.raises(RunError, match="damaged: remove"):
+        training.train(CONFIG, data, folder, progress=False)
+
+
+def test_a_damaged_checkpoint_is_named_with_the_cure(data, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    write = training._checkpoint
+
+    def stop_after_the_first(*arguments):
+        write(*arguments)
+        raise Stopped
+
+    monkeypatch.setattr(training, "_checkpoint", stop_after_the_first)
+    with pytest.raises(Stopped):
+        training.train(CONFIG, data, folder, progress=False)
+    (folder / "checkpoint.npz").write_bytes(b"junk")
+    with pytest.raises(RunError, match="checkpoint.npz is damaged: remove"):
+        training.train(CONFIG, data, folder, progress=False)
+
+
+def test_a_run_that_failed_before_its_first_epoch_does_not_block_its_folder(data, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "build_vit", never)
+        with pytest.raises(AssertionError):
+            training.train(replace(CONFIG, seed=7), data, folder, progress=False)
+    assert training.train(CONFIG, data, folder, progress=False).metrics.pages == 10
+
+
+def test_one_condition_alone_cannot_be_trained(tmp_path):
+    dataset.simulate_set(tmp_path / "set", 8, seed=1, shares={"Normal": 1}, progress=False, workers=1)
+    catalogue, _ = dataset.read_catalogue(tmp_path / "set")
+    split = splits.as_published(catalogue, seed=0)
+    with pytest.raises(ValueError, match="nothing to tell apart"):
+        training.load_data(catalogue, split, cache_dir=tmp_path / "cache", progress=False)
