@@ -125,21 +125,22 @@ def predict(
     from heartai_utils.verdict import PageReader
 
     reader = PageReader(model)
-    failed = False
+    failed = read = 0
     for page in pages:
         try:
             verdict = reader.read(page)
         except (ValueError, OSError) as error:
             _complain(error)
-            failed = True
+            failed += 1
             continue
+        read += 1
         if as_json:
             console.print_json(json.dumps({"page": str(page), **verdict.to_dict(), "about": reader.about}), indent=None)
         else:
             console.print(f"{page}: {verdict.condition}", markup=False)
             for name, probability in verdict.probabilities.items():
                 console.print(f"  {probability:6.3f}  {name}")
-    if not as_json:
+    if read and not as_json:
         console.print(f"{reader.about} For teaching; not a medical device.")
     if failed:
         raise typer.Exit(2)
