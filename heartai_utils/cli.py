@@ -25,8 +25,8 @@ app = typer.Typer(
     help="Heart AI: a course on reading pictures of ECGs. For teaching; not a medical device.",
 )
 console = Console(highlight=False, soft_wrap=True)
-INTERRUPTED = 130  # what Typer makes of Ctrl-C
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
 def _version(wanted: bool) -> None:

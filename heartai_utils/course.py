@@ -98,12 +98,13 @@ def run(
         if unknown:
             raise CourseError(f"{path.stem} has no parameter {', '.join(unknown)}: it declares {', '.join(declared)}")
     out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Result] = _earlier(out)
+    records = {path.stem: _record(out, path.stem) for path in chapters()}
+    results = {chapter: Result(**record["result"]) for chapter, record in records.items() if "result" in record}
     for path in (bar := tqdm(paths, unit="chapter", leave=False, disable=not progress)):
         bar.set_description(path.stem)
         before = results.get(path.stem)
         fingerprint = _fingerprint(path, {**parameters, "pages": pages})
-        if again or not (before and before.finished and _kept(out, path.stem) == fingerprint):
+        if again or not (before and before.finished and records[path.stem]["fingerprint"] == fingerprint):
             results[path.stem] = _execute(path, out, parameters, fingerprint)
             write_index(out, results)
             yield results[path.stem]
@@ -143,19 +144,13 @@ def _fingerprint(path: Path, parameters: dict) -> str:
 
 
 def _record(out: Path, chapter: str) -> dict:
+    """What was written when the chapter ran; empty if it never did, or if its notebook is gone."""
+    if not (out / f"{chapter}.ipynb").exists():
+        return {}
     try:
         return json.loads((out / f"{chapter}.json").read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _kept(out: Path, chapter: str) -> str | None:
-    return _record(out, chapter).get("fingerprint") if (out / f"{chapter}.ipynb").exists() else None
-
-
-def _earlier(out: Path) -> dict[str, Result]:
-    records = {path.stem: _record(out, path.stem) for path in chapters()}
-    return {chapter: Result(**record["result"]) for chapter, record in records.items() if "result" in record}
 
 
 def as_html(path: Path) -> str:

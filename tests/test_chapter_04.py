@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from chapter_code import definitions
 
 from heartai_utils import exercises, vit
 from heartai_utils._keras import keras
-
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "04_from_pixels_to_tokens.ipynb"
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """The functions that the chapter defines, taken from its cells, with the few names they need."""
-    names = {"np": np, "side": 8, "rows": 22, "columns": 32}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source)
-            tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-            exec(compile(tree, cell.id, "exec"), names)
-    return names
+    return definitions("04_from_pixels_to_tokens", np=np, side=8, rows=22, columns=32)
 
 
 def pages(count=3, seed=0):

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from chapter_code import definitions
 from scipy.special import erf
 
 from heartai_utils import exercises, vit
 from heartai_utils._keras import keras
 
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "05_attention_and_the_transformer_block.ipynb"
 to_numpy = keras.ops.convert_to_numpy
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """The functions and the class that the chapter defines, taken from its cells."""
-    names = {"np": np, "erf": erf}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source)
-            tree.body = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-            exec(compile(tree, cell.id, "exec"), names)
-    return names
+    return definitions("05_attention_and_the_transformer_block", np=np, erf=erf)
 
 
 def some_tokens(*shape, seed=0):

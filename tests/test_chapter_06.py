@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from chapter_code import definitions
 from sklearn.metrics import f1_score
 
 from heartai_utils import exercises, training, vit
@@ -17,17 +16,12 @@ from heartai_utils.exercises import NotYet
 TINY = training.TrainingConfig(
     vit.ViTConfig(height=32, width_px=32, header_rows=0, tokens=8, width=8, heads=2, depth=1), epochs=3, batch_size=8
 )
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "06_training_the_vit.ipynb"
 
 
 @pytest.fixture(scope="module")
 def defined() -> dict:
     """The functions that the chapter defines, executed from the notebook."""
-    names = {"np": np, "keras": keras}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        if cell.cell_type == "code" and cell.source.startswith("def "):
-            exec(cell.source, names)
-    return names
+    return definitions("06_training_the_vit", np=np, keras=keras)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import nbformat
+import chapter_code
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,19 +13,13 @@ from heartai_utils import evaluation, exercises
 from heartai_utils._keras import keras
 from heartai_utils.exercises import NotYet
 
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "07_the_weight_decay_ablation.ipynb"
 PILOT = np.array([0.031, -0.010, 0.042, 0.005])
 
 
 @pytest.fixture(scope="module")
 def definitions():
     """The functions that the chapter writes in the open, with the names they use."""
-    names = {"np": np, "math": math, "stats": stats, "keras": keras}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        for name in ("shrinkage", "runs_needed"):
-            if cell.cell_type == "code" and cell.source.startswith(f"def {name}("):
-                exec(cell.source.split("\n\n\n")[0], names)
-    return names
+    return chapter_code.definitions("07_the_weight_decay_ablation", np=np, math=math, stats=stats, keras=keras)
 
 
 @pytest.mark.parametrize(("decay", "steps"), [(0.1, 50), (2.0, 30), (0.0, 5)])
