@@ -31,6 +31,10 @@ GRID_BOX = (72, 287, 2171, 1514)  # inside the frame, whichever the page: left, 
 MAJOR_COLUMNS = np.floor(105.96 + 39.7225 * np.arange(53)).astype(int)  # the 5 mm lines, each to the pixel; the grid
 MAJOR_ROWS = np.floor(324.11 + 39.73 * np.arange(31)).astype(int)  # is 0.9 % coarser than the traces. Last: hidden
 RULE_ROWS, RULE_HEIGHT, RULE_COLUMNS = (136, 142), 4, (68, 2155)  # the double rule under the header
+RULES = {  # its rows, each with its first column and its end (exclusive): the ends are round
+    136: (69, 2153), 137: (68, 2154), 138: (68, 2155), 139: (68, 2154),
+    142: (68, 2154), 143: (68, 2155), 144: (68, 2155), 145: (69, 2154),
+}  # fmt: skip
 SEPARATORS = ((643, 3), (1135, 3), (1626, 4))  # between windows: left edge and width
 SEPARATOR_ROWS = (420, 1110)  # end exclusive
 NAME_BASELINES = (456, 757, 1059, 1359)  # of the lead names, by row
@@ -40,6 +44,10 @@ NAME_COLUMNS = {  # first and last column of a lead name's ink
     "V6": (1630, 1659),
 }  # fmt: skip
 NAME_HEIGHT = 19
+NAME_PENS = {  # where the pen sets out to write them; a separator may cover a letter's first column
+    "I": 154.5, "II": 154.5, "III": 154.5, "aVR": 645.95, "aVL": 645.95, "aVF": 645.95,
+    "V1": 1137.4, "V2": 1137.4, "V3": 1137.4, "V4": 1629.4, "V5": 1629.4, "V6": 1629.4,
+}  # fmt: skip
 
 
 def grid_dots() -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,8 @@ from os import PathLike
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from heartai_utils._layout import (
     BASELINES,
@@ -31,13 +30,11 @@ from heartai_utils._layout import (
     GRID_BOX,
     HEIGHT,
     NAME_BASELINES,
-    NAME_COLUMNS,
+    NAME_PENS,
     PX_PER_MV,
     PX_PER_SECOND,
     ROW_LEADS,
-    RULE_COLUMNS,
-    RULE_HEIGHT,
-    RULE_ROWS,
+    RULES,
     SEPARATOR_ROWS,
     SEPARATORS,
     STRIP_COLUMNS,
@@ -55,6 +52,7 @@ from heartai_utils._layout import (
     y_to_mv,
 )
 from heartai_utils._reading import Traces, looks_like_a_page, read_traces
+from heartai_utils._type import print_text, text_width
 from heartai_utils.simulation import LEADS, Recording
 
 __all__ = [
@@ -84,6 +82,7 @@ class PageDetails:
         heart_rate: in bpm, after the heart; None takes ``facts["heart_rate_bpm"]`` of the recording, if it has one.
         lead_off: whether "Lead Off" is printed; None prints it if the recording has ``facts["lead_off"]``.
         quality: the JPEG quality of the batch the page belongs to (see `encode_page`).
+        mark: whether a pen has left a dot in the lower right corner, which no published page has.
     """
 
     printed_id: str = "100000"
@@ -94,6 +93,7 @@ class PageDetails:
     heart_rate: float | None = None
     lead_off: bool | None = None
     quality: str = "high"
+    mark: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -105,20 +105,27 @@ class PageDetails:
         """Draw details as often as on the 491 distinct published pages, whatever the condition of the recording.
 
         447 are of men, 350 have lead II as rhythm strip, 52 are of the batch of November 2019 with its own date
-        format and JPEG quality; the others are of August and October 2020, one to four.
+        format and JPEG quality; the others are of August and October 2020, one to four. The days, and the thousands
+        in which the printed IDs lie, are those read off 295 of the pages.
         """
         old = rng.random() < 52 / 491
-        month = datetime(2019, 11, 1) if old else datetime(2020, 8 if rng.random() < 0.2 else 10, 1)
+        month, days, thousands = _SESSIONS["2019-11" if old else "2020-08" if rng.random() < 0.2 else "2020-10"]
+        day = rng.choice(list(days), p=np.divide(list(days.values()), sum(days.values())))
         return cls(
-            printed_id=str(rng.integers(150_000, 180_000)),
+            printed_id=str(1000 * thousands[0] + int(rng.integers(*thousands[1:]))),
             sex="Male" if rng.random() < 447 / 491 else "Female",
             rhythm_lead="II" if rng.random() < 350 / 491 else "III",
-            date=month + timedelta(seconds=int(rng.integers(30 * 86_400))),
+            date=month + timedelta(days=int(day) - 1, seconds=int(rng.integers(86_400))),
             date_format="d-m-Y" if old else "Y-m-d",
             quality="low" if old else "high",
         )
 
 
+_SESSIONS = {  # month; days with the pages seen of each; thousands of the printed IDs and the last three digits' range
+    "2019-11": (datetime(2019, 11, 1), {26: 3, 27: 27}, (161, 500, 650)),
+    "2020-08": (datetime(2020, 8, 1), {3: 14, 4: 13, 6: 25}, (168, 490, 700)),
+    "2020-10": (datetime(2020, 10, 1), {15: 32, 16: 39, 17: 28, 19: 41, 20: 47, 21: 22}, (177, 0, 555)),
+}
 _CHOICES = {
     "sex": ("Male", "Female"),
     "rhythm_lead": ("II", "III"),
@@ -129,8 +136,10 @@ _CHOICES = {
 # --- Drawing ------------------------------------------------------------------------------------------------------
 
 # Before compression. With the tables below, these colours give the published pages' frame and dots to a grey level.
-_INK, _DOTS, _FRAME = (0, 0, 0), (255, 20, 5), (255, 160, 163)
+_INK, _DOTS, _FRAME = (0, 0, 0), (255, 20, 5), (255, 161, 161)
+_FRAME_TOP = np.array([[(255, level, level)] for level in (157, 165, 161, 161)])  # its four rows
 _PEN = np.ones((3, 3), np.uint8)
+_PEN_BLUE = (25, 45, 140)  # of a reader's pen
 
 
 def draw_page(
@@ -171,142 +180,107 @@ def _draw_trace(paper: np.ndarray, recording: Recording, lead: str, row: int, st
 def _template() -> np.ndarray:
     """What all pages share."""
     page = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    for text, left, right, baseline, size in _LABELS:
-        _print(page, text, left, baseline, size, right)
-    for top in RULE_ROWS:
-        page[top : top + RULE_HEIGHT, slice(*RULE_COLUMNS)] = _INK
+    for text, pen, baseline, size in _LABELS:
+        print_text(page, text, pen, baseline, size)
+    for y, (start, end) in RULES.items():
+        page[y, start:end] = _INK
     page[grid_dots()] = _DOTS
     left, top, right, bottom = FRAME
-    page[top : top + 4, left:right] = page[bottom - 3 : bottom, left:right] = _FRAME
+    page[top : top + 4, left:right] = _FRAME_TOP
+    page[bottom - 3 : bottom, left:right] = _FRAME
     page[top:bottom, left : left + 3] = page[top:bottom, right - 4 : right] = _FRAME
     for x, width in SEPARATORS:
         page[slice(*SEPARATOR_ROWS), x : x + width] = _INK
-    for foot in BASELINES:
-        _draw_pulse(page, foot)
+        page[SEPARATOR_ROWS[1] - 1, [x, x + 3]] = 255
+    for row, foot in enumerate(BASELINES):
+        _draw_pulse(page, foot, thick=row == 2)
     page.setflags(write=False)
     return page
 
 
-def _draw_pulse(page: np.ndarray, foot: int) -> None:
-    """The calibration pulse: two feet, two flanks, and a roof 1 mV above them."""
+def _draw_pulse(page: np.ndarray, foot: int, thick: bool) -> None:
+    """The calibration pulse: two feet (thicker in the third row), two flanks, and a roof 1 mV above them."""
     roof = foot - 79
-    page[foot - 1 : foot + 2, 96:107] = page[foot - 1 : foot + 2, 120:132] = _INK
-    page[roof - 1 : foot + 2, 104:107] = page[roof - 1 : foot + 2, 120:124] = _INK
+    page[foot - 1 : foot + 2, 96:107] = page[foot - 1 : foot + 2, 121:132] = page[foot, 95] = _INK
+    if thick:
+        page[foot - 2, 97:104] = page[foot - 2, 123:130] = _INK
+    page[roof - 1 : foot + 2, 104:107] = page[roof - 1 : foot + 1, 120:124] = _INK
     page[roof - 1 : roof + 2, 104:124] = _INK
 
 
 def _print_details(page: np.ndarray, details: PageDetails, facts: dict) -> None:
     """Print the texts that differ from page to page: each follows the one before it, as on the machine."""
-    y, size = 93, _HEADER
-    _print(page, "ID", 70, y, size, 96)
-    _print(page, ":", 112, y, size)
-    x = 116 + _print(page, details.printed_id, 132, y, size)
-    _print(page, "Years", x, y, size, x + 65)
-    _print(page, details.sex, x + 125, y, size, x + (180 if details.sex == "Male" else 206))
-    x += 0 if details.sex == "Male" else 26
-    for text, left, right in _AFTER_SEX:
-        _print(page, text, x + left, y, size, x + right)
-    y = 126
+    baseline, size = 93, _HEADER
+    for text, pen in (("ID", 70.5), (":", 112.5), (details.printed_id, 132.79)):
+        print_text(page, text, pen, baseline, size)
+    pen = 132.79 + text_width(details.printed_id, size)
+    print_text(page, "Years", pen + 111.08, baseline, size)
+    print_text(page, details.sex, pen + 236.04, baseline, size)
+    pen += text_width(details.sex, size)
+    for text, gap in _AFTER_SEX:
+        print_text(page, text, pen + gap, baseline, size)
+    baseline = 126
     if details.sex == "Male":
-        _print(page, "Department:", x + 1203, 93, size, x + 1346)
-        _print(page, "Exam.Room:", 70, y, size, 219)
-        _print(page, "Medication:", 279, y, size, 414)
-    else:  # the line is full
-        _print(page, "Department:", 70, y, size, 214)
-        _print(page, "Exam.Room:", 274, y, size, 422)
-        _print(page, "Medication:", 482, y, size, 618)
+        print_text(page, "Department:", pen + 1254.65, 93, size)
+        second_line = (("Exam.Room:", 70.9), ("Medication:", 279.16))
+    else:  # the first line is full
+        second_line = (("Department:", 70.8), ("Exam.Room:", 274.13), ("Medication:", 482.27))
+    for text, pen in second_line:
+        print_text(page, text, pen, baseline, size)
 
-    strip_name = NAME_COLUMNS[details.rhythm_lead]
-    _print(page, details.rhythm_lead, strip_name[0], NAME_BASELINES[STRIP_ROW], size, strip_name[1])
+    print_text(page, details.rhythm_lead, NAME_PENS[details.rhythm_lead], NAME_BASELINES[STRIP_ROW], size)
 
     heart_rate = facts.get("heart_rate_bpm") if details.heart_rate is None else details.heart_rate
     lead_off = bool(facts.get("lead_off")) if details.lead_off is None else details.lead_off
-    y, size, x = 1553, _FOOTER, 447
+    baseline, size, pen = 1553, _FOOTER, 447.55
     if lead_off:
-        _print(page, "Lead", 447, y, size, 491)
-        _print(page, "Off", 507, y, size, 542)
-        x = 556
-    _print(page, "4*2.5s+1r", x, y, size, x + 91)
-    _print(page, "♥", x + 104, 1552, _HEART)
+        print_text(page, "Lead", 447.3, baseline, size)
+        print_text(page, "Off", 507.4, baseline, size)
+        pen += 109.08
+    print_text(page, "4*2.5s+1r", pen, baseline, size)
+    print_text(page, "♥", pen + 102.95, baseline, size)
     rate = "" if heart_rate is None else str(round(heart_rate))
-    x = _print(page, rate, x + 120, y, size) + (24 if len(rate) < 3 else 15)
-    for text, left, right in _AFTER_RATE:
-        _print(page, text, x + left, y, size, x + right)
+    print_text(page, rate, pen + 118.84, baseline, size)
+    pen += 118.84 + text_width(rate, size) + (_BLANK if len(rate) < 3 else 0)
+    for text, gap in _AFTER_RATE:
+        print_text(page, text, pen + gap, baseline, size)
     date = details.date
     year, month, day = f"{date.year:04}", f"{date.month:02}", f"{date.day:02}"
-    parts = (year, month, day) if details.date_format == "Y-m-d" else (day, month, year)
+    parts = "–".join((year, month, day) if details.date_format == "Y-m-d" else (day, month, year))
     hour = f"{(date.hour + 11) % 12 + 1:02}:{date.minute:02}:{date.second:02}"
-    x = _print(page, "–".join(parts), 1793, y, size)
-    x = _print(page, hour, x + 24, y, size)
-    _print(page, "AM" if date.hour < 12 else "PM", x + 13, y, size, x + 43)
+    pen = 1792.12
+    for text, gap in ((parts, 22.2), (hour, 11.2), ("AM" if date.hour < 12 else "PM", 0.0)):
+        print_text(page, text, pen, baseline, size)
+        pen += text_width(text, size) + gap
+    if details.mark:
+        cv2.circle(page, (2194, 1545), 11, _PEN_BLUE, cv2.FILLED)
 
 
-# --- Type: STIX, which comes with matplotlib, is drawn after Times ------------------------------------------------
-
-_TITLE, _HEADER, _FOOTER, _HEART = 43.0, 27.5, 22.5, 20.0  # sizes at which the letters are as high as on real pages
-_TRACKING = {_HEADER: -0.2, _FOOTER: 0.6, _HEART: 0.0}  # px added after the letters of a text without a given end
-_NARROWER = {(_FOOTER, "1"): -2.5, (_FOOTER, ":"): -1.7, (_HEADER, "1"): -0.7}  # px more after some of them
-_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-_LABELS = (  # text, first and last column of its ink, baseline, size
-    ("ECG", 995, 1080, 61, _TITLE),
-    ("REPORT", 1108, 1275, 61, _TITLE),
-    ("Diagnosis", 70, 181, 170, _HEADER),
-    ("Information:", 199, 346, 170, _HEADER),
-    ("Technician", 1557, 1686, 204, _HEADER),
-    (":", 1703, 1705, 204, _HEADER),
-    ("Ref–Phys.", 1557, 1678, 237, _HEADER),
-    (":", 1697, 1699, 237, _HEADER),
-    ("Report", 1557, 1636, 270, _HEADER),
-    ("Confirmed", 1652, 1781, 270, _HEADER),
-    ("by:", 1800, 1831, 270, _HEADER),
-    ("0.67~25Hz", 69, 169, 1553, _FOOTER),
-    ("AC50", 186, 236, 1553, _FOOTER),
-    ("25mm/s", 251, 323, 1553, _FOOTER),
-    ("10mm/mV", 338, 435, 1553, _FOOTER),
-    *((lead, *NAME_COLUMNS[lead], NAME_BASELINES[lead_window(lead)[0]], _HEADER) for lead in LEADS),
+_TITLE, _HEADER, _FOOTER = 16, 10, 8  # points
+_BLANK = 11.11  # px that stand for the third digit of a heart rate below 100
+_LABELS = (  # text, pen, base line, size
+    ("ECG", 995.87, 61, _TITLE),
+    ("REPORT", 1108.95, 61, _TITLE),
+    ("Diagnosis", 70.93, 170, _HEADER),
+    ("Information:", 199.64, 170, _HEADER),
+    ("Technician", 1557.1, 204, _HEADER),
+    (":", 1703.5, 204, _HEADER),
+    ("Ref–Phys.", 1557.075, 237, _HEADER),
+    (":", 1697.5, 237, _HEADER),
+    ("Report", 1557.11, 270, _HEADER),
+    ("Confirmed", 1652.95, 270, _HEADER),
+    ("by:", 1800.5, 270, _HEADER),
+    ("0.67~25Hz", 69.94, 1553, _FOOTER),
+    ("AC50", 186.3, 1553, _FOOTER),
+    ("25mm/s", 250.68, 1553, _FOOTER),
+    ("10mm/mV", 337.53, 1553, _FOOTER),
+    *((lead, NAME_PENS[lead], NAME_BASELINES[lead_window(lead)[0]], _HEADER) for lead in LEADS),
 )
-_AFTER_SEX = (  # text, first and last column of its ink from the "Y" of "Years"
-    ("cm", 296, 329), ("kg", 443, 469), ("/", 586, 592), ("mmHg", 636, 713), ("Race:Unknown", 774, 954),
-    ("Room", 1013, 1082), ("No.:", 1098, 1143),
+_AFTER_SEX = (  # text and px from the end of the sex to it
+    ("cm", 347.12), ("kg", 494.87), ("/", 637.48), ("mmHg", 688.0), ("Race:Unknown", 825.58), ("Room", 1064.12),
+    ("No.:", 1149.93),
 )  # fmt: skip
-_AFTER_RATE = (("SE–3", 0, 45), ("V1.0", 57, 96), ("SEMIP", 111, 172), ("V1.7", 184, 224))
-
-
-@cache
-def _glyph(char: str, size: float) -> tuple[np.ndarray, int, int, float]:
-    """A letter's ink as a mask, the mask's offset (x, y) from the pen, and the pen's advance, in px."""
-    font = ImageFont.truetype(_FONTS / ("DejaVuSans.ttf" if char == "♥" else "STIXGeneral.ttf"), size)
-    canvas = Image.new("L", (96, 96))
-    draw = ImageDraw.Draw(canvas)
-    draw.fontmode = "1"  # no anti-aliasing
-    draw.text((24, 64), char, font=font, fill=255, anchor="ls")
-    left, top, right, bottom = canvas.getbbox() or (24, 64, 24, 64)
-    if char == "I" and size == _HEADER:  # whose serifs are a pixel shorter on the machine, which tells II from III
-        left, right = left + 1, right - 1
-    lift = int(bottom == 63)  # hinting leaves some letters a pixel above the line
-    return np.asarray(canvas)[top:bottom, left:right] > 0, left - 24, top - 64 + lift, font.getlength(char)
-
-
-def _print(page: np.ndarray, text: str, left: int, baseline: int, size: float, right: int | None = None) -> int:
-    """Print a text whose ink begins in column `left`, spaced to end in column `right` if given.
-
-    Returns:
-        The last column of its ink.
-    """
-    glyphs = [_glyph(char, size) for char in text]
-    if right is None:
-        spacing = [_TRACKING[size] + _NARROWER.get((size, char), 0.0) for char in text]
-    else:
-        first, last = glyphs[0], glyphs[-1]
-        natural = sum(advance for *_, advance in glyphs[:-1]) + last[1] + last[0].shape[1] - first[1]
-        spacing = [(right + 1 - left - natural) / max(len(text) - 1, 1)] * len(text)
-    end, pen = left, left - (glyphs[0][1] if glyphs else 0)
-    for (mask, dx, dy, advance), space in zip(glyphs, spacing, strict=True):
-        x, y = round(pen) + dx, baseline + dy
-        page[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = _INK
-        end = x + mask.shape[1] - 1
-        pen += advance + space
-    return end
+_AFTER_RATE = (("SE–3", 11.6), ("V1.0", 68.965), ("SEMIP", 122.55), ("V1.7", 196.165))  # px from the end of the rate
 
 
 # --- Files --------------------------------------------------------------------------------------------------------
