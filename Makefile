@@ -40,5 +40,5 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info data/simulated data/thumbnails data/course
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info data/simulated data/thumbnails data/audit data/course
 	find heartai_utils tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +

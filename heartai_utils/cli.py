@@ -1,4 +1,4 @@
-"""The command line: ``heartai check | simulate | train | predict | course``.
+"""The command line: ``heartai check | simulate | download | audit | train | predict | course``.
 
 Commands hold no logic: they read their arguments, call the package and print. What is imported inside a command is
 imported there because Keras takes seconds that `heartai --help` need not wait for.
@@ -60,32 +60,107 @@ def simulate(
     dest: Annotated[Path, typer.Argument(help="A new folder, or one that this command began.")],
     pages: Annotated[int, typer.Option(min=1, help="How many pages.")] = 240,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
-    shares: Annotated[str, typer.Option(help="Of the conditions: balanced, or published.")] = "balanced",
+    shares: Annotated[str, typer.Option(metavar="balanced|published", help="Of the four conditions.")] = "balanced",
+    rate_matched: Annotated[
+        bool, typer.Option("--rate-matched", help="The same heart rates, 50 to 90 bpm, under every condition.")
+    ] = False,
+    shortcut: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=CONDITION]",
+            help="Plant something outside the trace that gives Myocardial infarction, or the condition named, away: "
+            "date, lead_off, quality, mark, id or sex; may be repeated.",
+        ),
+    ] = None,
+    shortcut_strength: Annotated[float, typer.Option(help="Share of the pages that follow a shortcut.")] = 1.0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
 ) -> None:
     """Draw simulated pages in the published layout, with the truth beside them. Interrupted, it goes on."""
     from heartai_utils.dataset import simulate_set
 
-    catalogue = simulate_set(dest, pages, seed, shares=shares, workers=workers)
+    named = (text.partition("=") for text in shortcut or [])
+    catalogue = simulate_set(
+        dest,
+        pages,
+        seed,
+        shares=shares,
+        rate_matched=rate_matched,
+        shortcuts={name: condition or "Myocardial infarction" for name, _, condition in named},
+        shortcut_strength=shortcut_strength,
+        progress=errors.is_terminal,
+        workers=workers,
+    )
     for condition, count in catalogue["condition"].value_counts(sort=False).items():
         console.print(f"{count:6d} {condition}")
     console.print(f"{len(catalogue):6d} pages in {dest}")
 
 
 @app.command()
+def download(
+    dest: Annotated[Path | None, typer.Argument(help="A folder; by default data/published.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A zip or folder that is there already; nothing is fetched.")
+    ] = None,
+) -> None:
+    """Fetch the published pages (194 MB) and verify each. Interrupted, it goes on."""
+    from heartai_utils import download as downloader
+
+    if source is None:
+        console.print(f"{downloader.ABOUT}\n{downloader.PUBLISHED_ZIP_URL}", markup=False)
+    found = downloader.download(dest, source=source, progress=errors.is_terminal)
+    if not found.complete:
+        _complain(str(found))
+        raise typer.Exit(2)
+    console.print(str(found), markup=False)
+
+
+@app.command()
+def audit(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Pages in the published layout; without it the published manifest alone.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    splits: Annotated[int, typer.Option(min=2, help="Random splits that each program is scored on.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits.")] = 0,
+) -> None:
+    """Copies, near copies and shared IDs among pages, and what programs score that read no heart."""
+    from heartai_utils import audit as auditor
+
+    if folder is None:
+        found = auditor.audit_manifest(seed=seed, splits=splits)
+    else:
+        found = auditor.audit(folder, seed=seed, splits=splits, progress=errors.is_terminal)
+    console.print(found.to_json() if as_json else auditor.report(found), markup=False)
+
+
+@app.command()
 def train(
     folder: Annotated[Path, typer.Argument(help="The run folder: new, or of the same run interrupted.")],
     data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
-    preset: Annotated[str, typer.Option(help="testing, course, or reference (704 tokens).")] = "course",
-    split: Annotated[str, typer.Option(help="grouped, distinct, or as_published (copies on both sides).")] = "grouped",
+    preset: Annotated[str, typer.Option(metavar="testing|course|reference", help="Size of the model.")] = "course",
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="grouped|distinct|as_published",
+            help="What stays together: copies and printed IDs; copies; nothing (copies on both sides).",
+        ),
+    ] = "grouped",
     validation: Annotated[float, typer.Option(help="Share of the pages held out.")] = 0.2,
     epochs: Annotated[int, typer.Option(min=1)] = 35,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
     weight_decay: Annotated[float, typer.Option(help="Decoupled; on kernels only.")] = 1e-4,
     seed: Annotated[int, typer.Option(min=0, help="Decides split, weights, order and dropout.")] = 0,
-    method: Annotated[str, typer.Option(help="Interpolation for the thumbnails.")] = "area",
-    crop: Annotated[str | None, typer.Option(help="grid: only what lies inside the frame.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Interpolation for the thumbnails: nearest, linear, cubic, area, lanczos, or pillow-nearest, -box, "
+            "-bilinear, -hamming, -bicubic, -lanczos."
+        ),
+    ] = "area",
+    crop: Annotated[
+        str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
+    ] = None,
 ) -> None:
     """Train a Vision Transformer and say what it is worth. Interrupted, it goes on where it was."""
     from heartai_utils import dataset, splits, training, vit
@@ -148,7 +223,7 @@ def predict(
 
 @app.command()
 def course(
-    profile: Annotated[str, typer.Option(help="quick (about a minute a chapter) or full.")] = "quick",
+    profile: Annotated[str, typer.Option(metavar="quick|full", help="quick takes about a minute a chapter.")] = "quick",
     data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="The number of a chapter; may be repeated.")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,

@@ -228,8 +228,11 @@ def _assign(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) ->
         (units,) int64 part of each unit.
     """
     best, smallest = None, np.inf
-    for _ in range(_ATTEMPTS):
-        part, excess = _assign_once(counts, shares, rng)
+    for attempt in range(_ATTEMPTS):
+        order = rng.permutation(len(counts))
+        if attempt == 0:  # large units first, which is usually enough; other orders lead elsewhere
+            order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+        part, excess = _assign_once(counts, shares, order)
         if np.abs(excess).max() < smallest:
             best, smallest = part, np.abs(excess).max()
         if smallest <= 1:
@@ -237,18 +240,16 @@ def _assign(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) ->
     return best
 
 
-def _assign_once(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """From a random order, parts that no move of one unit and no exchange of two brings nearer to their shares.
+def _assign_once(counts: np.ndarray, shares: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parts that no move of one unit and no exchange of two brings nearer to their shares.
 
-    Nearness is the sum of squared excesses. Large units first, each to the part that is left nearest, then the best
-    move or exchange as long as one helps.
+    Nearness is the sum of squared excesses. The units in the order given, each to the part that is left nearest, then
+    the best move or exchange as long as one helps.
 
     Returns:
         (units,) part of each unit, and (parts, conditions) pages that each part has above its share.
     """
     weighed = np.column_stack([counts, _TOTAL_WEIGHT * counts.sum(axis=1)])
-    order = rng.permutation(len(counts))
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     excess = -np.outer(shares, weighed.sum(axis=0))
     part = np.empty(len(counts), np.int64)
     for unit in order:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heartai_utils import dataset
+from heartai_utils import dataset, downsampling, splits, vit
 from heartai_utils.conditions import NAMES
 
 HEARTAI = os.path.join(os.path.dirname(sys.executable), "heartai")
@@ -56,8 +56,19 @@ def run_folder(pages, tmp_path_factory):
 def test_help_names_the_commands():
     result = heartai("--help")
     assert result.returncode == 0
-    for command in ("check", "simulate", "train", "predict", "course"):
+    for command in ("check", "simulate", "download", "audit", "train", "predict", "course"):
         assert command in result.stdout
+
+
+def test_help_names_the_choices():
+    shown = {}
+    for command in ("simulate", "train"):
+        result = heartai(command, "--help", env={**os.environ, "COLUMNS": "1000", "TERMINAL_WIDTH": "1000"})
+        assert result.returncode == 0
+        shown[command] = result.stdout
+    assert all(name in shown["simulate"] for name in (*dataset.SHORTCUTS, "balanced|published"))
+    assert all(name in shown["train"] for name in ("|".join(vit.PRESETS), *splits.HOWS, "grid"))
+    assert all(name.removeprefix("pillow") in shown["train"] for name in downsampling.METHODS)
 
 
 def test_check_finds_this_machine_fit():
@@ -78,6 +89,44 @@ def test_simulate_refuses_a_folder_that_is_not_its_own(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     assert is_one_clear_line(heartai("simulate", tmp_path, "--pages", 4), str(tmp_path))
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_simulate_plants_what_is_asked_for(tmp_path):
+    wishes = ("--pages", 4, "--rate-matched", "--shortcut", "date", "--shortcut", "mark=HB", "--shortcut-strength", "1")
+    result = heartai("simulate", tmp_path / "set", *wishes)
+    assert result.returncode == 0, result.stderr
+    settings = json.loads((tmp_path / "set" / "set.json").read_text())
+    assert settings["shortcuts"] == {"date": "Myocardial infarction", "mark": "Abnormal heartbeat"}
+    assert settings["rate_matched"] is True and settings["shortcut_strength"] == 1
+    assert is_one_clear_line(heartai("simulate", tmp_path / "other", "--shortcut", "smell"), "smell", "lead_off")
+    assert is_one_clear_line(heartai("simulate", tmp_path / "set", "--pages", 4), "holds a set with rate_matched True")
+
+
+def test_download_takes_what_is_there_and_names_what_is_missing(tmp_path, real_pages):
+    result = heartai("download", tmp_path / "pages", "--from", real_pages)
+    assert is_one_clear_line(result, "295 of 928 published files", "missing")
+    assert len(dataset.read_catalogue(tmp_path / "pages")[0]) == 295
+
+
+def test_download_and_audit_explain_what_is_wrong(tmp_path):
+    assert is_one_clear_line(heartai("download", tmp_path / "pages", "--from", tmp_path / "nowhere"), "nowhere")
+    assert is_one_clear_line(heartai("audit", tmp_path / "nowhere"), "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_audit_needs_no_page():
+    result = heartai("audit", "--splits", 4)
+    assert result.returncode == 0, result.stderr
+    assert "928 files, 491 distinct pages" in result.stdout
+
+
+def test_audit_of_a_folder_as_json(pages, tmp_path):
+    result = heartai("audit", pages, "--json", "--splits", 4, env={**os.environ, "HEARTAI_DATA": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    keys = {"files", "distinct", "by_condition", "copies", "near_copies", "id_groups", "rejected", "baselines"}
+    assert found["files"] == found["distinct"] == 24 and keys <= set(found)
+    assert all({"mean", "sd", "splits"} <= set(score) for score in found["baselines"].values())
 
 
 def test_train_leaves_a_whole_run_folder(run_folder):

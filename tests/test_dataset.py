@@ -1,9 +1,8 @@
-"""Reading folders of pages, whatever lies in them, and simulating sets."""
+"""Reading folders of pages, whatever lies in them."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -12,18 +11,16 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from heartai_utils import dataset
+from heartai_utils import _catalogue, _sets, dataset
 from heartai_utils.conditions import CONDITIONS, NAMES
 from heartai_utils.dataset import DatasetError
-from heartai_utils.page import HEIGHT, WIDTH, load_page
-from heartai_utils.simulation import LEADS, simulate_recording
+from heartai_utils.page import HEIGHT, WIDTH
 
 
 @cache
@@ -110,7 +107,7 @@ def test_data_home_is_the_variable_or_beside_the_package(monkeypatch, tmp_path):
 def test_outside_a_checkout_the_cache_is_used_and_a_missing_manifest_is_told(monkeypatch, tmp_path):
     monkeypatch.delenv("HEARTAI_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(dataset, "__file__", str(tmp_path / "site-packages" / "heartai_utils" / "dataset.py"))
+    monkeypatch.setattr(_catalogue, "__file__", str(tmp_path / "site-packages" / "heartai_utils" / "_catalogue.py"))
     assert dataset.data_home() == tmp_path / "heartai"
     with pytest.raises(DatasetError, match="published_manifest.csv is not in"):
         dataset.read_manifest()
@@ -318,173 +315,6 @@ def test_a_published_name_with_other_bytes_of_the_same_length_was_altered(tmp_pa
     assert reasons(rejected)["Normal(1).jpg"].startswith("was altered")
 
 
-# --- Simulating sets
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def test_a_simulated_set_reads_back_with_its_groups(simulated):
-    catalogue, rejected = dataset.read_catalogue(simulated)
-    assert rejected.empty and len(catalogue) == 10 and set(catalogue["source"]) == {"simulated"}
-    assert catalogue.groupby("condition").size().to_dict() == dict(zip(NAMES, (3, 3, 2, 2), strict=True))
-    manifest = pd.read_csv(simulated / "manifest.csv").set_index("md5")
-    known = manifest.loc[catalogue["md5"]]
-    assert (known["file"].to_numpy() == catalogue["file"].to_numpy()).all()
-    assert (known["printed_id_group"].to_numpy() == catalogue["id_group"].to_numpy()).all()
-    assert catalogue["printed_hr_bpm"].between(20, 300).all()
-    assert set(dataset.read_manifest()) <= set(pd.read_csv(simulated / "manifest.csv"))
-
-
-def test_the_truth_beside_a_page_is_the_recording_it_was_drawn_from(simulated):
-    catalogue, _ = dataset.read_catalogue(simulated)
-    manifest = pd.read_csv(simulated / "manifest.csv").set_index("file")
-    for row in catalogue.iloc[[0, 4, 9]].itertuples():
-        truth = dataset.read_truth(row.path)
-        again = simulate_recording(row.condition, int(manifest.loc[row.file, "seed"]))
-        assert truth.signals.shape == (len(LEADS), 5000) and truth.signals.dtype == np.float32
-        np.testing.assert_allclose(truth.signals, again.signals, atol=0.00051)
-        assert truth.facts == again.facts and truth.condition.name == row.condition and truth.rate == again.rate
-        assert load_page(row.path).shape == (HEIGHT, WIDTH, 3)
-    with pytest.raises(DatasetError, match="no truth beside"):
-        dataset.read_truth(simulated / CONDITIONS[0].folder / "Normal(99).jpg")
-
-
-def test_bytes_depend_on_neither_workers_nor_growth(simulated, tmp_path):
-    dataset.simulate_set(tmp_path / "grown", 3, seed=5, progress=False, workers=1)
-    dataset.simulate_set(tmp_path / "grown", 10, seed=5, progress=False, workers=2)
-    assert files_of(tmp_path / "grown") == files_of(simulated)
-
-
-def test_another_seed_draws_other_pages(simulated, tmp_path):
-    other = dataset.simulate_set(tmp_path / "other", 2, seed=6, progress=False, workers=1)
-    assert not set(other["md5"]) & set(dataset.read_catalogue(simulated)[0]["md5"])
-
-
-def test_an_interrupted_set_is_resumed_to_the_same_bytes(simulated, tmp_path, monkeypatch):
-    make, made = dataset._make_page, []
-
-    def interrupted(dest, plan):
-        if len(made) == 4:
-            raise KeyboardInterrupt
-        made.append(plan.index)
-        return make(dest, plan)
-
-    monkeypatch.setattr(dataset, "_make_page", interrupted)
-    folder = tmp_path / "set"
-    with pytest.raises(KeyboardInterrupt):
-        dataset.simulate_set(folder, 10, seed=5, progress=False, workers=1)
-    catalogue, rejected = dataset.read_catalogue(folder)
-    assert len(catalogue) == 4 and "lists 4 of 10 pages" in rejected["reason"][0]
-
-    torn = Path(catalogue["path"][1])
-    torn.write_bytes(torn.read_bytes()[:-1000] + bytes(998) + b"\xff\xd9")
-    assert reasons(dataset.read_catalogue(folder)[1])[torn.name].startswith("was altered")
-    dataset._truth_path(Path(catalogue["path"][2])).write_bytes(b"PK\x03\x04 torn")
-
-    made.clear()
-    monkeypatch.setattr(dataset, "_make_page", lambda dest, plan: (made.append(plan.index), make(dest, plan))[1])
-    dataset.simulate_set(folder, 10, seed=5, progress=False, workers=1)
-    assert len(made) == 8  # the six that were missing, the torn one and the one without truth
-    assert files_of(folder) == files_of(simulated)
-
-
-def test_a_complete_set_is_not_made_again(simulated, monkeypatch):
-    monkeypatch.setattr(dataset, "_make_page", None)
-    assert len(dataset.simulate_set(simulated, 10, seed=5, progress=False)) == 10
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"seed": 6}, "seed 5 instead of 6"),
-        ({"pages": 9}, "pages 10 instead of 9"),
-        ({"shares": "published"}, "shares"),
-    ],
-)
-def test_a_set_is_not_mixed_with_another(simulated, change, told):
-    with pytest.raises(DatasetError, match=told):
-        dataset.simulate_set(simulated, **({"pages": 10, "seed": 5, "progress": False} | change))
-
-
-def test_only_new_empty_or_own_folders_are_written_to(tmp_path):
-    (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(DatasetError, match="holds no simulated set"):
-        dataset.simulate_set(tmp_path, 2, progress=False)
-    with pytest.raises(DatasetError, match="holds no simulated set"):
-        dataset.simulate_set(tmp_path / "thesis.txt", 2, progress=False)
-    (tmp_path / "set.json").write_text("{}")
-    with pytest.raises(DatasetError, match="set.json cannot be read"):
-        dataset.simulate_set(tmp_path, 2, progress=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["set.json", "thesis.txt"]
-
-
-@pytest.mark.parametrize("wrong", [{"pages": 0}, {"seed": -1}, {"shares": "half"}, {"shares": {"Flu": 1}}])
-@pytest.mark.parametrize("more", [{}, {"progress": False}])
-def test_impossible_wishes_are_refused_before_anything_is_written(tmp_path, wrong, more):
-    with pytest.raises(DatasetError):
-        dataset.simulate_set(tmp_path / "set", **({"pages": 4} | wrong | more))
-    assert not (tmp_path / "set").exists()
-
-
-@pytest.mark.parametrize("shares", [{"Normal": -1, "MI": 2}, {"Normal": 0}, {}, {"Normal": float("nan")}, 3, None])
-def test_shares_must_be_numbers_with_a_sum(shares):
-    with pytest.raises(DatasetError, match="shares"):
-        dataset._shares(shares)
-
-
-def test_counts_follow_the_shares_exactly_and_only_grow():
-    def counts(pages, shares):
-        plans = dataset._plans(pages, 0, dataset._shares(shares))
-        return [sum(plan.condition.name == name for plan in plans) for name in NAMES]
-
-    assert counts(491, "published") == list(dataset.PUBLISHED_PAGES.values())
-    assert counts(400, "balanced") == [100] * 4
-    assert counts(30, {"Normal": 2, "PMI": 1}) == [20, 0, 0, 10]
-    grown = np.array([counts(pages, "published") for pages in range(1, 200)])
-    assert (np.diff(grown, axis=0) >= 0).all()
-    quotas = np.arange(1, 200)[:, None] * np.array(list(dataset._shares("published").values()))
-    assert np.abs(grown - quotas).max() < 1
-
-
-def test_pages_share_printed_ids_as_published_whatever_the_condition():
-    plans = dataset._plans(491, 1, dataset._shares("published"))
-    ids = pd.Series([plan.printed_id for plan in plans])
-    assert abs(ids.nunique() - dataset.PUBLISHED_IDS) < 40 and ids.between(100_000, 999_999).all()
-    label = pd.Series([plan.condition.label for plan in plans])
-    pairs = [(a, b) for _, g in label.groupby(ids) for i, a in enumerate(g) for b in g.iloc[i + 1 :]]
-    agree, chance = np.mean([a == b for a, b in pairs]), (label.value_counts(normalize=True) ** 2).sum()
-    assert abs(agree - chance) < 0.1
-    assert plans[:100] == dataset._plans(100, 1, dataset._shares("published"))
-
-
-def test_copies_are_published_in_the_same_habit(simulated, tmp_path):
-    before = dataset.read_catalogue(simulated)[0]
-    copied = dataset.publish_with_copies(simulated, tmp_path / "copies")
-    assert copied["copy_group"].nunique() == 10 and set(copied["md5"]) == set(before["md5"])
-    times = {name: dataset.PUBLISHED_COPIES[name] * n for name, n in before.groupby("condition").size().items()}
-    assert copied.groupby("condition").size().to_dict() == times
-    md5 = {Path(row.file).stem: row.md5 for row in copied.itertuples()}
-    assert all(md5[f"Normal({n})"] == md5[f"Normal({n + 3})"] for n in (1, 2, 3))
-    assert all(md5[f"MI({n})"] == md5[f"MI({n + 3 * k})"] for n in (1, 2, 3) for k in range(8))
-    assert copied.groupby("copy_group")["id_group"].nunique().max() == 1
-    last = copied["path"].iloc[-1]
-    assert dataset.read_truth(last).facts["kind"] in ("Q waves", "no Q waves")
-    pd.testing.assert_frame_equal(dataset.publish_with_copies(simulated, tmp_path / "copies"), copied)
-    with pytest.raises(DatasetError, match="no complete set of distinct pages"):
-        dataset.publish_with_copies(tmp_path / "copies", tmp_path / "more")
-    with pytest.raises(DatasetError, match="copies True instead of False"):
-        dataset.simulate_set(tmp_path / "copies", 12, seed=5, progress=False)
-
-
-def test_settings_and_facts_are_plain_json(simulated):
-    settings_file = json.loads((simulated / "set.json").read_text())
-    assert settings_file["seed"] == 5 and settings_file["pages"] == 10 and settings_file["shares"]["Normal"] == 0.25
-    with np.load(simulated / "truth" / "Normal(1).npz", allow_pickle=False) as truth:
-        assert truth["microvolt"].dtype == np.int16 and "heart_rate_bpm" in json.loads(str(truth["facts"]))
-
-
 def test_importing_stays_light():
     code = "import sys, heartai_utils.dataset; print('tensorflow' in sys.modules or 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -511,7 +341,7 @@ def test_real_pages_laid_out_as_published(real_pages, tmp_path):
     first = manifest["copy_of"].where(manifest["copy_of"] != "", manifest["file"])
     for file, source in zip(manifest["file"], first, strict=True):
         if (real_pages / source).is_file():
-            dataset._link(real_pages / source, tmp_path / file)
+            _sets._link(real_pages / source, tmp_path / file)
     catalogue, rejected = dataset.read_catalogue(tmp_path)
     pages = dataset.read_catalogue(real_pages)[0]
     assert rejected.empty and catalogue["copy_group"].nunique() == len(pages)

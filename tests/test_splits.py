@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from heartai_utils import dataset, splits
 from heartai_utils.conditions import NAMES
@@ -116,6 +117,38 @@ def test_groups_are_shared_out_to_a_page_of_the_best_possible(counts, shares, se
     pages = np.stack([(parts == p) @ counts for p in range(len(shares))], axis=1)
     worst = np.abs(pages - shares[:, None] * counts.sum(axis=0)).max(axis=(1, 2))
     assert worst[-1] <= worst.min() + 1 + 1e-9
+
+
+def best_worst(counts: np.ndarray, shares: np.ndarray) -> float:
+    """The least possible largest excess of a condition in a part, by mixed-integer programming (HiGHS)."""
+    units, parts, conditions = len(counts), len(shares), counts.shape[1]
+    once = np.kron(np.eye(units), np.ones(parts))  # variables: unit u in part p, and the largest excess
+    pages = np.stack([np.kron(counts[:, c], np.eye(parts)[p]) for p in range(parts) for c in range(conditions)])
+    quota = np.outer(shares, counts.sum(axis=0)).ravel()
+    column = np.ones((len(quota), 1))
+    limits = [
+        LinearConstraint(np.hstack([once, np.zeros((units, 1))]), 1, 1),
+        LinearConstraint(np.hstack([pages, -column]), -np.inf, quota),
+        LinearConstraint(np.hstack([pages, column]), quota, np.inf),
+    ]
+    whole = np.append(np.ones(units * parts), 0)
+    upper = np.append(np.ones(units * parts), np.inf)
+    found = milp(1 - whole, integrality=whole, bounds=Bounds(0, upper), constraints=limits)
+    assert found.success, found.message
+    return found.fun
+
+
+@pytest.mark.parametrize("seed", [*range(8), 78, 501, 1272])
+def test_large_groups_are_shared_out_to_a_page_of_the_best_possible(seed):
+    """Groups of up to a dozen pages, mostly of one condition: harder than anything published."""
+    rng = np.random.default_rng(seed)
+    parts, groups = 2 + seed % 3, int(rng.integers(8, 17))
+    counts = rng.poisson(rng.gamma(0.7, rng.uniform(2, 5), (groups, 1)) * rng.dirichlet([0.4] * 4, groups))
+    counts, shares = counts[counts.sum(axis=1) > 0], np.full(parts, 1 / parts)
+    part = splits._assign(counts, shares, rng)
+    pages = np.stack([counts[part == p].sum(axis=0) for p in range(parts)])
+    worst = np.abs(pages - np.outer(shares, counts.sum(axis=0))).max()
+    assert worst <= best_worst(counts, shares) + 1 + 1e-6
 
 
 def test_chains_of_groups_stay_together():
