@@ -60,12 +60,22 @@ def show(figure: Figure, alt: str) -> None:
     Raises:
         ValueError: the description is missing or too short to say what there is to see.
     """
+    data, metadata = bundle(figure, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def bundle(figure: Figure, alt: str) -> tuple[dict, dict]:
+    """What Jupyter is given to show: the picture, and its description where none can be shown; and the metadata."""
     if len(alt.split()) < 4:
         raise ValueError("describe the figure in a sentence: what is drawn, and what one sees in it")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    # the description is also the text that stands for the picture where none can be shown
-    display({"image/png": png.getvalue(), "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
+    return {"image/png": png(figure), "text/plain": alt}, {"image/png": {"alt": alt}}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file: the same bytes for the same picture, as the name of what wrote it is left out."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
 
 
 def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Figure:
@@ -86,17 +96,125 @@ def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Ma
         axis.set_ylabel("mV")
     for axis in axes[-1]:
         axis.set_xlabel("ms from the R peak")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=9)
+    if len(drawn) > 1:
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=9)
     return figure
 
 
-def on_paper(axis) -> None:
-    """Give axes in seconds and mV the squares of ECG paper: one large square is 0.2 s wide and 0.5 mV high."""
-    axis.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(0.2))
-    axis.yaxis.set_major_locator(matplotlib.ticker.MultipleLocator(0.5))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.1f}" if round(value * 10) % 10 == 0 else "")
-    axis.grid(True, color=PAPER, linewidth=0.7)
+def on_paper(axis, seconds: tuple[float, float], mv: tuple[float, float], small: bool = True) -> None:
+    """Make of axes a piece of ECG paper: 25 mm a second and 10 mm a millivolt, so that its squares are square.
+
+    Args:
+        seconds: the first and last moment.
+        mv: the lowest and highest voltage.
+        small: whether small squares (40 ms × 0.1 mV) are ruled between the large ones (200 ms × 0.5 mV).
+    """
+    # by number, not by step: 0.04 has no exact binary form, and lines would drift off the ticks
+    for width, across, down in ((0.3, 25, 10), (0.9, 5, 2)) if small else ((0.7, 5, 2),):
+        columns = np.arange(np.ceil(seconds[0] * across - 1e-6), seconds[1] * across + 1e-6) / across
+        rows = np.arange(np.ceil(mv[0] * down - 1e-6), mv[1] * down + 1e-6) / down
+        axis.vlines(columns, *mv, color=PAPER, linewidth=width, zorder=0.5)
+        axis.hlines(rows, *seconds, color=PAPER, linewidth=width, zorder=0.5)
+    axis.grid(False)
+    axis.set(xlim=seconds, ylim=mv, aspect=0.4, xlabel="seconds", ylabel="mV")
+    axis.yaxis.set_major_locator(matplotlib.ticker.MultipleLocator(1.0))
+
+
+def span(axis, first: float, last: float, height: float, name: str) -> None:
+    """An interval as a double arrow with its name below."""
+    ends = {"arrowstyle": "|-|,widthA=0.25,widthB=0.25", "color": INK, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", (first, height), (last, height), arrowprops=ends)
+    below = {"xytext": (0, -3), "textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 9}
+    axis.annotate(name, ((first + last) / 2, height), **below)
+
+
+def leads_on_paper(axis, signals: np.ndarray, rate: float) -> None:
+    """Twelve leads on axes as a machine prints them: three rows of four columns, on paper, with their names.
+
+    One picture in few strokes, so fast enough to follow a slider.
+
+    Args:
+        signals: (12, samples) in mV, in the order of ``LEADS``; all columns show the same moments.
+        rate: samples per second.
+    """
+    mv = 3.0  # from row to row
+    width = signals.shape[1] / rate
+    time = np.arange(signals.shape[1]) / rate
+    top, bottom = 0.65 * mv, -2.65 * mv
+    on_paper(axis, (0, 4 * width), (bottom, top))
+    for number, lead in enumerate(LEADS):
+        column, row = divmod(number, 3)
+        axis.plot(column * width + time, signals[number] - row * mv, color=TRACE, linewidth=1, clip_on=False)
+        axis.text((column + 0.02) * width, (0.3 - row) * mv, lead, weight="bold")
+    axis.vlines(width * np.arange(1, 4), bottom, top, color=INK, linewidth=0.6)
+    axis.set(xticks=[], yticks=[], xlabel="", ylabel="")
+
+
+RAYS = ("#444444", "#0072B2")  # limb leads, chest leads
+PLANES = {"frontal": (0, 1), "horizontal": (0, 2)}
+"""The two planes of the body in which leads are drawn, and the parts of a dipole (x, y, z) seen in them."""
+
+
+def plane(axis, which: str, paths: Mapping[str, np.ndarray], rays: Mapping[str, Sequence[float]]) -> None:
+    """What happens in space, seen from the front ("frontal") or from the feet ("horizontal").
+
+    Args:
+        which: one of ``PLANES``. In both, the left of the body is on the right, as when one looks at somebody.
+        paths: by name, (3, n) in mV: the loops of the dipole; a path of two points is drawn as an arrow.
+        rays: by name, (3,) directions of leads; as far as they lie in the plane, of one length.
+    """
+    across, down = PLANES[which]
+    reach = 1.1 * max([0.3, *(np.abs(path[[across, down]]).max() for path in paths.values())])
+    for name, direction in rays.items():
+        end = reach * np.array([direction[across], direction[down]]) / np.hypot(direction[across], direction[down])
+        colour = RAYS[name.startswith("V")]
+        axis.plot(*np.outer(end, [0, 1]), color=colour, linewidth=1, linestyle="--")
+        side = np.sign(end[0]) * (abs(end[0]) > 0.15 * reach)  # names grow away from each other
+        place = (1.13 - 0.09 * abs(side)) * end[0], 1.13 * end[1]
+        axis.text(*place, name, ha=("right", "center", "left")[int(side) + 1], va="center", fontsize=9, color=colour)
+    for number, (name, path) in enumerate(paths.items()):
+        x, y = path[across], path[down]
+        if len(x) == 2:
+            arrow = {"arrowstyle": "-|>", "color": f"C{number}", "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+            axis.annotate("", (x[1], y[1]), (x[0], y[0]), arrowprops=arrow)
+            axis.plot([], [], color=f"C{number}", label=name)
+        else:
+            axis.plot(x, y, color=f"C{number}", linewidth=2, label=name)
+    room = 1.3 * reach
+    axis.set(xlim=(-room, room), ylim=(room, -room), aspect="equal", title=f"{which} plane", xlabel="x, left (mV)")
+    axis.set_ylabel("y, feet (mV)" if which == "frontal" else "z, back (mV)")
+
+
+def in_space(axis, paths: Mapping[str, np.ndarray], rays: Mapping[str, Sequence[float]] | None = None) -> None:
+    """What happens in space, on three-dimensional axes, as one stands before the body; with its shadows on the walls.
+
+    Args:
+        paths, rays: as for :func:`plane`.
+    """
+    rays = rays or {}
+    corners = np.concatenate([path.T for path in paths.values()])
+    reach = 1.1 * np.abs(corners).max()
+    ends = {name: reach * np.asarray(direction) / np.linalg.norm(direction) for name, direction in rays.items()}
+    corners = np.concatenate([corners, *[end[None] for end in ends.values()]])
+    low, high = corners.min(axis=0) - 0.15 * reach, corners.max(axis=0) + 0.15 * reach
+    for name, (x, y, z) in ends.items():
+        colour = RAYS[name.startswith("V")]
+        axis.plot([0, x], [0, z], [0, y], color=colour, linewidth=1, linestyle="--")
+        axis.text(1.1 * x, 1.1 * z, 1.1 * y, name, ha="center", va="center", fontsize=9, color=colour)
+    for number, (name, (x, y, z)) in enumerate(paths.items()):
+        colour = f"C{number}"
+        if len(x) == 2:
+            parts = (part[1] - part[0] for part in (x, z, y))
+            axis.quiver(x[0], z[0], y[0], *parts, color=colour, linewidth=2, arrow_length_ratio=0.12)
+        axis.plot(x, z, y, color=colour, linewidth=2, label=name)
+        axis.plot(x, z, np.full(len(x), high[1]), color=colour, linewidth=1, alpha=0.25)  # on the floor
+        axis.plot(x, np.full(len(x), high[2]), y, color=colour, linewidth=1, alpha=0.25)  # on the wall behind
+    axis.set(xlim=(low[0], high[0]), ylim=(low[2], high[2]), zlim=(high[1], low[1]))  # y points to the feet
+    axis.set(xlabel="x, left (mV)", ylabel="z, back (mV)", zlabel="y, feet (mV)")
+    axis.set_box_aspect((high - low)[[0, 2, 1]], zoom=0.9)
+    axis.view_init(elev=20, azim=-70)
+    axis.locator_params(nbins=4)
 
 
 def images(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 2, width: float = 9.0) -> Figure:

@@ -390,7 +390,12 @@ def printed(plans) -> pd.DataFrame:
     for plan in plans:
         _, details = _simulated.details_of(plan)
         row = {name: getattr(details, name) for name in ("sex", "rhythm_lead", "date_format", "quality", "mark")}
-        row |= {"lead_off": details.lead_off, "id": details.printed_id[0], "digit": details.printed_id[2], "length": len(details.printed_id)}
+        row |= {
+            "lead_off": details.lead_off,
+            "id": details.printed_id[0],
+            "digit": details.printed_id[2],
+            "length": len(details.printed_id),
+        }
         row |= {"month": details.date.month, "day": details.date.day // 8, "hour": details.date.hour // 4}
         rows.append(row | {"condition": plan.condition.name})
     return pd.DataFrame(rows)

@@ -203,6 +203,27 @@ def test_st_facts_are_what_the_signal_shows():
             assert np.median(st - level) == pytest.approx(facts["st_mv"][lead], abs=0.03)
 
 
+def test_criteria_hold_in_fast_hearts_that_breathe():
+    # Read off the drawn recording, beat by beat, at rates at which T runs into the next P.
+    for seed in range(16):
+        recording = clean("MI", seed, heart_rate=120 + 4 * seed, rate=1000)
+        facts = recording.facts
+        at = 1e3 * np.array(facts["r_peaks_s"][1:-1])
+        level, j, st = (
+            recording.signals[:, np.round(at + moment).astype(int)]
+            for moment in (facts["onset_ms"] - 15, facts["j_ms"], facts["j_ms"] + 60)
+        )
+        elevation = np.median(np.minimum(j, st) - level, axis=1)
+        held = dict(zip(LEADS, elevation >= ST_ELEVATION_MV, strict=True))
+        assert in_two_contiguous(held, facts["territory"]), (seed, elevation)
+
+
+def test_j_points_are_told():
+    facts = clean("MI", 3, territory="anterior").facts
+    assert set(facts["j_mv"]) == set(LEADS)
+    assert facts["j_mv"]["V3"] >= 0.2 and facts["st_mv"]["V3"] >= 0.2
+
+
 def test_inferior_infarction_depresses_avl():
     levels = [clean("MI", seed, territory="inferior").facts["st_mv"] for seed in range(30)]
     assert np.mean([level["aVL"] < 0 for level in levels]) > 0.8
@@ -392,6 +413,23 @@ def test_normal_amplitudes_have_the_medians_of_the_published_pages():
     hearts = [beat_amplitudes(simulate_recording("Normal", seed)) for seed in range(80)]
     for name, expected in published.items():
         assert np.median([heart[name] for heart in hearts]) == pytest.approx(expected, abs=0.17), name
+
+
+def test_frontal_axes_vary_as_on_the_published_pages():
+    hearts = [beat_amplitudes(simulate_recording("Normal", seed)) for seed in range(100)]
+    in_iii = np.array([heart["III", "R"] for heart in hearts])
+    assert np.quantile(in_iii, 0.1) < 0.1 and 0.3 < np.quantile(in_iii, 0.9) < 0.75  # data: 0.05 and 0.49 mV
+
+
+def test_noise_falls_with_the_frequency():
+    rng_pairs = [
+        (simulate_recording("Normal", seed), simulate_recording("Normal", seed, noise=False)) for seed in range(30)
+    ]
+    rest = np.array([noisy.lead("I") - still.lead("I") for noisy, still in rng_pairs if not noisy.facts["lead_off"]])
+    power = np.median(np.abs(np.fft.rfft(rest, axis=1)) ** 2, axis=0)
+    bands = [power[int(10 * low) : int(10 * high)].mean() for low, high in ((0.5, 1), (2, 4), (8, 16), (25, 40))]
+    assert bands == sorted(bands, reverse=True)
+    assert 0.005 < np.median(rest.std(axis=1)) < 0.05  # data: 0.01 to 0.04 mV
 
 
 def test_rates_have_the_quantiles_of_the_published_pages():
