@@ -93,7 +93,7 @@ def score_programs(
             ],
         }
     except ValueError as error:
-        return {}, [f"no program could be scored: {error}"]
+        return {}, [f"no program could be scored, {K} folds need more pages and printed IDs ({error})"]
     over_files = ("majority_class", "checksum_look_up", "page_without_trace_as_published")
     hows = {name: "as_published" if name in over_files else "grouped" for name in BASELINES if name in programs}
     return {name: _score(programs[name], labels, drawn[how], how) for name, how in hows.items()}, []

@@ -315,7 +315,8 @@ def report(audit: Audit) -> str:
             absent = f"; absent: {', '.join(found['absent'][:5])}" if found["absent"] else ""
             lines.append(f"  {found['rule']}, true of {held} of {of} pairs of names{absent}  [{folder}]")
     lines.append(f"  contents under several conditions: {audit.copies['under_several_conditions']}")
-    if near := audit.near_copies:
+    if audit.near_copies and audit.distinct > 1:
+        near = audit.near_copies
         blind, sees = near["dhash_64"], near["dhash_256"]
         lines += ["", f"Near copies: {len(near['pairs'])}"]
         lines += [f"  {_name(first)} ~ {_name(second)}" for first, second, _ in near["pairs"]]
@@ -345,7 +346,8 @@ def report(audit: Audit) -> str:
     lines += ["", f"Heart rate: printed on {rate['printed']} pages, read off the trace on {rate['read_off_the_trace']}"]
     if rate.get("within_5_bpm") is not None:
         lines.append(f"  where both are known, {rate['within_5_bpm']:.0%} agree within 5 bpm")
-    lines += ["", "Programs that read no heart       accuracy ± SD   balanced  macro-F1  splits"]
+    if audit.baselines:
+        lines += ["", "Programs that read no heart       accuracy ± SD   balanced  macro-F1  splits"]
     for name, score in audit.baselines.items():
         lines.append(
             f"  {name:32} {score.mean:.3f} ± {score.sd:.3f}  {score.balanced_accuracy:8.3f}  {score.macro_f1:8.3f}  "
@@ -354,7 +356,8 @@ def report(audit: Audit) -> str:
     lines += [f"    {name}: {BASELINES[name]}" for name in audit.baselines]
     lines += ["", f"Rejected: {len(audit.rejected)}"]
     lines += [f"  {row['file']} {row['reason']}" for row in audit.rejected]
-    return "\n".join(lines + [f"Note: {note}" for note in audit.notes])
+    lines += [f"Note: {note}" for note in audit.notes]
+    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines)
 
 
 def _name(file: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from heartai_utils import __version__
@@ -24,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Heart AI: a course on reading pictures of ECGs. For teaching; not a medical device.",
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
@@ -78,21 +79,35 @@ def simulate(
     """Draw simulated pages in the published layout, with the truth beside them. Interrupted, it goes on."""
     from heartai_utils.dataset import simulate_set
 
-    named = (text.partition("=") for text in shortcut or [])
+    planted = _shortcuts(shortcut or [])
+    if shortcut_strength != 1 and not planted:
+        raise ValueError(f"--shortcut-strength {shortcut_strength:g} plants nothing by itself: add --shortcut NAME")
     catalogue = simulate_set(
         dest,
         pages,
         seed,
         shares=shares,
         rate_matched=rate_matched,
-        shortcuts={name: condition or "Myocardial infarction" for name, _, condition in named},
+        shortcuts=planted,
         shortcut_strength=shortcut_strength,
         progress=errors.is_terminal,
         workers=workers,
     )
     for condition, count in catalogue["condition"].value_counts(sort=False).items():
         console.print(f"{count:6d} {condition}")
-    console.print(f"{len(catalogue):6d} pages in {dest}")
+    console.print(f"{len(catalogue):6d} pages in {dest}", markup=False)
+
+
+def _shortcuts(texts: list[str]) -> dict[str, str]:
+    """From NAME[=CONDITION] the condition by name."""
+    planted = {}
+    for name, equals, condition in (text.partition("=") for text in texts):
+        if not name or (equals and not condition):
+            raise ValueError(f"shortcut {name + equals + condition!r}: write NAME or NAME=CONDITION")
+        if name in planted:
+            raise ValueError(f"shortcut {name!r} is given twice: it gives one condition away")
+        planted[name] = condition or "Myocardial infarction"
+    return planted
 
 
 @app.command()
@@ -109,7 +124,7 @@ def download(
         console.print(f"{downloader.ABOUT}\n{downloader.PUBLISHED_ZIP_URL}", markup=False)
     found = downloader.download(dest, source=source, progress=errors.is_terminal)
     if not found.complete:
-        _complain(str(found))
+        _complain(f"{found}. Those that are there can be used; without --from, the same command fetches the rest")
         raise typer.Exit(2)
     console.print(str(found), markup=False)
 
@@ -120,7 +135,7 @@ def audit(
         Path | None, typer.Argument(help="Pages in the published layout; without it the published manifest alone.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    splits: Annotated[int, typer.Option(min=2, help="Random splits that each program is scored on.")] = 200,
+    splits: Annotated[int, typer.Option(min=2, max=10_000, help="Random splits that each program is scored on.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits.")] = 0,
 ) -> None:
     """Copies, near copies and shared IDs among pages, and what programs score that read no heart."""
@@ -171,7 +186,7 @@ def train(
     sides = splits.split(catalogue, split, validation=validation, seed=seed)
     run = training.train(config, training.load_data(catalogue, sides, method=method, crop=crop), folder)
     _print_metrics(run.metrics)
-    console.print(f"{folder} holds the run: config, history, metrics, predictions, weights")
+    console.print(f"{folder} holds the run: config, history, metrics, predictions, weights", markup=False)
 
 
 def _print_metrics(metrics) -> None:
@@ -253,9 +268,9 @@ def course(
     for result in runner.run(out, parameters, only, again, pages=pages):
         sign = "[green]\\[OK][/]" if result.finished else "[red]\\[FAIL][/]"
         note = "as before (--again runs it anew)" if result.kept else result.error
-        console.print(f"{sign} {result.chapter}  {result.seconds:.0f} s  {note}".rstrip())
+        console.print(f"{sign} {result.chapter}  {result.seconds:.0f} s  {escape(note)}".rstrip())
         failed += not result.finished
-    console.print(f"Open {out / 'index.html'} in a browser, or the notebooks beside it in JupyterLab.")
+    console.print(f"Open {out / 'index.html'} in a browser, or the notebooks beside it in JupyterLab.", markup=False)
     if failed:
         raise typer.Exit(1)
 

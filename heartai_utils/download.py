@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 import unicodedata
 import zipfile
@@ -33,6 +34,7 @@ import urllib3
 from tqdm.std import tqdm
 
 from heartai_utils import __version__
+from heartai_utils._catalogue import read_settings
 from heartai_utils.dataset import data_home, read_manifest, write_whole
 
 PUBLISHED_ZIP_URL = "https://data.mendeley.com/public-api/zip/gwbz3fsgp8/download/2"
@@ -45,7 +47,7 @@ _CHUNK = 8192  # bytes; what is lost at most when a connection breaks
 _MOST_FILES = 100_000  # in a zip or folder; the published one has 928
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP status codes that may be better in a moment (RFC 9110, 6585)
 _size = partial(tqdm.format_sizeof, suffix="B")
-_BY_HAND = "fetch the zip with a browser (https://doi.org/10.17632/gwbz3fsgp8.2) and give it as the source"
+_BY_HAND = "fetch the zip with a browser (https://doi.org/10.17632/gwbz3fsgp8.2) and give it as the source (--from)"
 
 
 class DownloadError(ValueError):
@@ -115,7 +117,8 @@ def download(
         shutil.rmtree(work if there.complete else work / "unpacking", ignore_errors=True)
         return there
     except OSError as error:
-        cure = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "look at its permissions"
+        cures = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.ENOENT: "look at its name"}
+        cure = cures.get(error.errno, "look at its permissions")
         raise DownloadError(f"{error.filename or work}: {error.strerror or error}: {cure} and call again") from error
     finally:
         with suppress(OSError):
@@ -145,6 +148,8 @@ def _compare(folder: Path, pages: dict[str, tuple]) -> Inventory:
 
 def _claim(dest: Path, pages: dict[str, tuple]) -> Inventory:
     """Compare the destination with the manifest; refuses one that holds anything else."""
+    if read_settings(dest):  # whose pages have the names of published ones
+        raise DownloadError(f"{dest} holds simulated pages: choose a new or empty folder")
     other = dest.exists() and (not dest.is_dir() or any(_folder_entries(dest)))
     if other and not any(os.path.lexists(dest / file) for file in pages):
         raise DownloadError(f"{dest} holds something else: choose a new or empty folder")
@@ -239,7 +244,8 @@ def _complete(
             told = f"{shown} is not the published set, and was deleted: {replace(found, folder=Path('it'))}"
             raise DownloadError(f"{told}. Call again to fetch it anew; if that does not help, {_BY_HAND}")
         if not found.right:
-            raise DownloadError(f"{shown} holds no published file as the manifest knows it: {found}")
+            told = f"{shown} holds no published file as the manifest knows it: {found}"
+            raise DownloadError(f"{told}. Give the published zip, or the folder it was unpacked into")
     except DownloadError:
         shutil.rmtree(work if source is None else unpacked.parent, ignore_errors=True)
         raise
@@ -328,9 +334,13 @@ def _resume(url: str, output_file: str, _: object, *, room: int, limit: int, pro
             have = _length(begun)
             failures, furthest = 0 if have > furthest else failures + 1, max(have, furthest)
             if failures == _ATTEMPTS:
-                told = f"{url}: {reason}, {failures} times in a row. Look at the network and call again: it goes on"
-                raise DownloadError(f"{told} after {_size(have)}. Or {_BY_HAND}") from reason
-            time.sleep(_PAUSE * 2**failures)
+                told = f"{url}: {reason}, {failures} times in a row. Look at the network and call again"
+                told += f": it goes on after {_size(have)}" if have else ""
+                raise DownloadError(f"{told}. Or {_BY_HAND}") from reason
+            pause = _PAUSE * 2**failures
+            if progress:
+                tqdm.write(f"{reason}: tried again in {pause:g} s", file=sys.stderr)
+            time.sleep(pause)
     os.replace(begun, output_file)
 
 

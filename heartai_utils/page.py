@@ -12,6 +12,7 @@ A page is (1572, 2213, 3) uint8 RGB: header, frame, dotted grid, three rows of f
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -138,7 +139,7 @@ _CHOICES = {
 # Before compression. With the tables below, these colours give the published pages' frame and dots to a grey level.
 _INK, _DOTS, _FRAME = (0, 0, 0), (255, 20, 5), (255, 161, 161)
 _FRAME_TOP = np.array([[(255, level, level)] for level in (157, 165, 161, 161)])  # its four rows
-_PEN = np.ones((3, 3), np.uint8)
+_PEN = (3.1, 2.95)  # px wide and high: with it thumbnails are as dark, and strokes as thick, as of real pages
 _PEN_BLUE = (25, 45, 140)  # of a reader's pen
 
 
@@ -157,23 +158,38 @@ def draw_page(
     """
     if details is None:
         details = PageDetails() if seed is None else PageDetails.random(np.random.default_rng(seed))
-    paper = np.ones((HEIGHT, WIDTH), np.uint8)
+    page = _template().copy()
     for lead in LEADS:
         row, _, _, start, end = lead_window(lead)
-        _draw_trace(paper, recording, lead, row, start, end)
-    _draw_trace(paper, recording, details.rhythm_lead, STRIP_ROW, 0.0, STRIP_SECONDS)
-    page = cv2.copyTo(_template(), cv2.erode(paper, _PEN))  # black where the pen went, as copyTo starts from zeros
+        _draw_trace(page, recording, lead, row, start, end)
+    _draw_trace(page, recording, details.rhythm_lead, STRIP_ROW, 0.0, STRIP_SECONDS)
     _print_details(page, details, recording.facts)
     return page
 
 
-def _draw_trace(paper: np.ndarray, recording: Recording, lead: str, row: int, start: float, end: float) -> None:
-    """Mark the way of the pen's middle from `start` to `end` seconds with zeros."""
+def _draw_trace(page: np.ndarray, recording: Recording, lead: str, row: int, start: float, end: float) -> None:
+    """Draw from `start` to `end` seconds with a pen of `_PEN` px, in place.
+
+    A trace has one height at any moment, so a column's ink is one run: from half a pen above the highest to half a pen
+    below the lowest point that the trace reaches while the pen is over the column.
+    """
     samples = np.arange(round(start * recording.rate), min(round(end * recording.rate) + 1, recording.signals.shape[1]))
+    if not samples.size:
+        return
     x = seconds_to_x(samples / recording.rate)
     y = mv_to_y(recording.lead(lead)[samples], row)
-    if samples.size:
-        cv2.polylines(paper, [np.rint(np.stack([x, y], axis=1)).astype(np.int32)], isClosed=False, color=0)
+    wide, high = _PEN
+    columns = np.arange(math.ceil(x[0] - wide / 2), math.floor(x[-1] + wide / 2) + 1)
+    fine = np.union1d(x, np.concatenate([columns - wide / 2, columns + wide / 2]).clip(x[0], x[-1]))
+    way = np.interp(fine, x, y)
+    first, last = np.searchsorted(fine, columns - wide / 2), np.searchsorted(fine, columns + wide / 2, side="right") - 1
+    bounds = np.stack([first, np.minimum(last, len(fine) - 1) + 1], axis=1).ravel()
+    way = np.append(way, way[-1])  # reduceat wants each end to be an index
+    top = np.ceil(np.minimum.reduceat(way, bounds)[::2] - high / 2).astype(int).clip(0, HEIGHT)
+    bottom = np.floor(np.maximum.reduceat(way, bounds)[::2] + high / 2).astype(int).clip(-1, HEIGHT - 1)
+    lengths = (bottom - top + 1).clip(0)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    page[np.repeat(top, lengths) + within, np.repeat(columns, lengths)] = _INK
 
 
 @cache

@@ -272,7 +272,12 @@ def test_without_cache_nothing_is_written(planted, tmp_path, monkeypatch):
     assert found.distinct == 2 and found.baselines == {} and "2 group(s)" in found.notes[0]
     assert found.id_groups["pairs"] == 0 and found.id_groups["by_chance"] is None
     json.loads(found.to_json(), parse_constant=lambda text: pytest.fail(text))
-    assert "Note: no program" in audit.report(found)
+    told = audit.report(found)
+    assert "Note: no program" in told and "Programs that read no heart" not in told
+    (few / "Normal(2).jpg").write_bytes(b"no page")
+    (few / "Normal(2).jpg").rename(few / "Normal\n(2).jpg")
+    told = audit.report(audit.audit(few.parent, progress=False, cache=False))
+    assert "1 files, 1 distinct pages" in told and "None" not in told and "Normal\ufffd(2).jpg" in told
 
 
 def test_a_folder_without_any_page_is_an_error(tmp_path, home):

@@ -98,18 +98,39 @@ def test_simulate_plants_what_is_asked_for(tmp_path):
     settings = json.loads((tmp_path / "set" / "set.json").read_text())
     assert settings["shortcuts"] == {"date": "Myocardial infarction", "mark": "Abnormal heartbeat"}
     assert settings["rate_matched"] is True and settings["shortcut_strength"] == 1
-    assert is_one_clear_line(heartai("simulate", tmp_path / "other", "--shortcut", "smell"), "smell", "lead_off")
     assert is_one_clear_line(heartai("simulate", tmp_path / "set", "--pages", 4), "holds a set with rate_matched True")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--shortcut", "smell"], ["smell", "lead_off"]),
+        (["--shortcut", "date=measles"], ["measles", "History of MI"]),
+        (["--shortcut", "date="], ["NAME=CONDITION"]),
+        (["--shortcut", "date", "--shortcut", "date=HB"], ["'date'", "twice"]),
+        (["--shortcut-strength", "0.5"], ["add --shortcut"]),
+        (["--shortcut", "date", "--shortcut-strength", "1.5"], ["1.5", "up to 1"]),
+    ],
+)
+def test_simulate_explains_what_is_wrong(arguments, words, tmp_path):
+    assert is_one_clear_line(heartai("simulate", tmp_path / "set", *arguments), *words)
+    assert not (tmp_path / "set").exists()
+
+
+def test_simulate_names_its_folder_as_it_is(tmp_path):
+    result = heartai("simulate", tmp_path / "a [red] :heart: set", "--pages", 1)
+    assert result.returncode == 0 and "1 pages in " in result.stdout and "a [red] :heart: set" in result.stdout
 
 
 def test_download_takes_what_is_there_and_names_what_is_missing(tmp_path, real_pages):
     result = heartai("download", tmp_path / "pages", "--from", real_pages)
-    assert is_one_clear_line(result, "295 of 928 published files", "missing")
+    assert is_one_clear_line(result, "295 of 928 published files", "missing", "without --from")
     assert len(dataset.read_catalogue(tmp_path / "pages")[0]) == 295
 
 
 def test_download_and_audit_explain_what_is_wrong(tmp_path):
-    assert is_one_clear_line(heartai("download", tmp_path / "pages", "--from", tmp_path / "nowhere"), "nowhere")
+    result = heartai("download", tmp_path / "pages", "--from", tmp_path / "nowhere")
+    assert is_one_clear_line(result, "nowhere", "look at its name")
     assert is_one_clear_line(heartai("audit", tmp_path / "nowhere"), "nowhere")
     assert not list(tmp_path.iterdir())
 

@@ -202,7 +202,7 @@ def test_a_connection_that_breaks_every_so_many_bytes(server, tmp_path, step):
 
 def test_without_ranges_a_connection_that_always_breaks_is_told_and_what_came_is_kept(server, tmp_path):
     server.cuts, server.ranges = iter(lambda: 5000, None), "ignored"
-    with pytest.raises(DownloadError, match="5 times in a row.*call again"):
+    with pytest.raises(DownloadError, match="5 times in a row.*call again: it goes on after"):
         fetch(server, tmp_path / "pages")
     assert is_absent(tmp_path / "pages", kept=True) and len(server.requests) == 6
     server.cuts, server.ranges = iter(()), True
@@ -355,10 +355,15 @@ def test_a_slow_server_and_one_that_falls_silent(server, tmp_path, monkeypatch):
         fetch(server, tmp_path / "never")
 
 
-def test_no_network_and_no_address(tmp_path, monkeypatch):
+def test_no_network_and_no_address(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "_PAUSE", 0)
     with pytest.raises(DownloadError, match="no connection.*Look at the network"):
+        download(tmp_path / "pages", url="http://127.0.0.1:9/x", manifest=MANIFEST, progress=True)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 4 and "tried again in" in told[0]
+    with pytest.raises(DownloadError) as refused:
         download(tmp_path / "pages", url="http://127.0.0.1:9/x", manifest=MANIFEST, progress=False)
+    assert "goes on" not in str(refused.value) and not capsys.readouterr().err
     for url in ("data.mendeley.com/x", "ftp://x/y", "http://"):
         with pytest.raises(DownloadError, match="is no address"):
             download(tmp_path / "pages", url=url, manifest=MANIFEST, progress=False)
@@ -531,6 +536,7 @@ def test_a_destination_with_other_things_is_refused_before_anything_is_fetched(s
     other, altered = spread(tmp_path / "other", {"thesis.txt": b"mine"}), spread(tmp_path / "altered")
     (altered / FIRST).write_bytes(b"retouched")
     (tmp_path / "file").write_bytes(b"mine")
+    dataset.simulate_set(tmp_path / "simulated", 1, progress=False)
     before = tree(tmp_path)
     with pytest.raises(DownloadError, match="holds something else"):
         fetch(server, other)
@@ -538,6 +544,8 @@ def test_a_destination_with_other_things_is_refused_before_anything_is_fetched(s
         fetch(server, altered)
     with pytest.raises(DownloadError, match="holds something else"):
         fetch(server, tmp_path / "file")
+    with pytest.raises(DownloadError, match="holds simulated pages: choose a new"):
+        fetch(server, tmp_path / "simulated")
     assert tree(tmp_path) == before and not server.requests
 
 

@@ -140,7 +140,7 @@ def test_words_stand_where_they_do_on_real_pages():
 
 
 def test_fixed_ink_is_that_of_the_real_pages_to_the_pixel(real_sample, drawn):
-    """Texts that are the same on every page: where half of the real pages have ink, a drawn one has, and nowhere else."""
+    """Where half of the real pages have ink, a drawn one has, and nowhere else."""
     pages = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in real_sample]
     ink = np.mean([page < 128 for page in pages], axis=0) > 0.5
     fixed = {
@@ -386,148 +386,7 @@ def test_damaged_files_raise_page_errors_only(tmp_path_factory, drawn, cut, flip
         assert page.shape == (1572, 2213, 3)
 
 
-# --- Recognition --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_drawn_pages_are_accepted(seed):
-    page = p.draw_page(simulate_recording(seed % 4, seed), seed=seed)
-    for image in (page, decoded(page, "low"), page.mean(axis=2).astype(np.uint8)):
-        assert p.looks_like_a_page(image) == (True, "")
-
-
-def test_real_pages_are_accepted(real_sample):
-    for path in real_sample:
-        assert p.load_page(path).shape == (1572, 2213, 3)
-
-
-def other_images(page: np.ndarray):
-    """Images of the right size that are no pages."""
-    rng = np.random.default_rng(0)
-    size = (p.WIDTH, p.HEIGHT)
-
-    def resized(image):
-        return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-
-    yield "black", np.zeros_like(page)
-    yield "white", np.full_like(page, 255)
-    yield "noise", rng.integers(0, 256, page.shape, np.uint8)
-    yield "black and white noise", np.repeat(rng.integers(0, 2, (*page.shape[:2], 1), np.uint8) * 255, 3, axis=2)
-    for number in range(4):  # "photographs": smooth blobs of colour
-        blobs = cv2.GaussianBlur(rng.normal(size=(157, 221, 3)), (0, 0), 2.0 * (number + 1))
-        yield f"photograph {number}", resized(np.uint8(255 * (blobs - blobs.min()) / np.ptp(blobs)))
-    yield "turned by 90°", resized(np.rot90(page))
-    yield "turned by 180°", np.rot90(page, 2).copy()
-    yield "mirrored", page[:, ::-1].copy()
-    yield "upside down", page[::-1].copy()
-    yield "negative", 255 - page
-    yield "left two thirds", resized(page[:, : p.WIDTH * 2 // 3])
-    yield "lower two thirds", resized(page[p.HEIGHT // 3 :])
-    yield "the grid only", resized(page[283:1518, 68:2177])
-    yield "moved by 20 px", np.roll(page, 20, axis=1)
-    yield "scaled by 98 %", resized(cv2.copyMakeBorder(page, 16, 16, 22, 22, cv2.BORDER_CONSTANT, value=(255,) * 3))
-    yield "blurred", cv2.GaussianBlur(page, (0, 0), 4)
-    changes = {
-        "no rule": (slice(130, 150), slice(None)), "no frame": (slice(280, 288), slice(None)),
-        "no pulse": (slice(980, 1070), slice(90, 140)), "no separator": (slice(420, 1110), slice(640, 648)),
-        "no grid or trace": (slice(288, 1513), slice(150, 640)), "no strip": (slice(1200, 1510), slice(150, 2170)),
-    }  # fmt: skip
-    for name, place in changes.items():
-        changed = page.copy()
-        changed[place] = 255
-        yield name, changed
-    dotless = page.copy()
-    dotless[(page == (255, 20, 5)).all(axis=2)] = 255
-    yield "no dots", dotless
-    layout = np.full_like(page, 255)  # six rows of two leads on lined paper
-    layout[::40], layout[:, ::40] = (255, 180, 180), (255, 180, 180)
-    x = np.arange(p.WIDTH)
-    for row in range(6):
-        y = 150 + 250 * row - 120 * np.exp(-(((x % 180) - 90) ** 2) / 30)
-        cv2.polylines(layout, [np.stack([x, y], axis=1).astype(np.int32)], False, (0, 0, 0), 2)
-    yield "another layout", layout
-    text = np.full_like(page, 255)
-    for y in range(60, 1540, 40):
-        cv2.putText(text, "the quick brown fox jumps over the lazy dog " * 2, (60, y), 0, 1.0, (0, 0, 0), 2)
-    yield "text", text
-
-
-def test_other_images_are_refused_with_a_reason(drawn):
-    for name, image in other_images(drawn):
-        fine, reason = p.looks_like_a_page(image)
-        assert not fine and reason, name
-
-
-@pytest.mark.parametrize(
-    ("image", "says"),
-    [
-        (np.zeros((480, 640, 3), np.uint8), "640×480"),
-        (np.zeros((1572, 2213, 3), np.float32), "float32"),
-        (np.zeros((1572, 2213, 4), np.uint8), "(1572, 2213, 4)"),
-        (np.zeros(5, np.uint8), "(5,)"),
-    ],
-)
-def test_other_arrays_are_refused(image, says):
-    fine, reason = p.looks_like_a_page(image)
-    assert not fine and says in reason
-
-
-# --- Reading back -------------------------------------------------------------------------------------------------
-
-
-def truth(recording: Recording, lead: str, start: int, end: int) -> np.ndarray:
-    seconds = np.arange(recording.signals.shape[1]) / recording.rate
-    return np.interp(p.x_to_seconds(np.arange(start, end)), seconds, recording.lead(lead))
-
-
-def rmse(difference: np.ndarray, read: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(difference[read] ** 2)))
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_traces_are_read_back(seed):
-    recording = simulate_recording(seed % 4, 100 + seed)
-    details = p.PageDetails.random(np.random.default_rng(seed))
-    traces = p.read_traces(decoded(p.draw_page(recording, details=details), details.quality))
-    assert traces.signals.shape == traces.unread.shape == (12, 492) and traces.signals.dtype == np.float32
-    assert traces.strip.shape == traces.strip_unread.shape == (1968,)
-    assert traces.rhythm_lead == details.rhythm_lead
-    errors = []
-    for lead, signal, unread in zip(LEADS, traces.signals, traces.unread, strict=True):
-        _, start, end, _, _ = p.lead_window(lead)
-        errors.append(rmse(signal - truth(recording, lead, start, end), ~unread))
-    strip = truth(recording, details.rhythm_lead, p.TRACE_X, p.TRACE_X + p.STRIP_COLUMNS)
-    assert np.median(errors) < 0.012 and max(errors) < 0.05, dict(zip(LEADS, errors, strict=True))
-    assert rmse(traces.strip - strip, ~traces.strip_unread) < 0.02
-    assert traces.unread.mean() < 0.08 and traces.strip_unread.mean() < 0.03
-
-
-def test_a_constant_is_read_as_its_millivolts():
-    for mv in (-1.0, 0.5):
-        traces = p.read_traces(p.draw_page(flat(mv), details=p.PageDetails()))
-        assert traces.signals[~traces.unread] == pytest.approx(mv, abs=0.5 / p.PX_PER_MV)
-        assert traces.signals == pytest.approx(mv, abs=0.02)  # interpolated where unread
-
-
-def test_a_page_without_ink_is_all_unread():
-    traces = p.read_traces(np.full((1572, 2213), 255, np.uint8))
-    assert traces.unread.all() and traces.strip_unread.all() and np.isfinite(traces.signals).all()
-    with pytest.raises(ValueError, match="640×480"):
-        p.read_traces(np.zeros((480, 640, 3), np.uint8))
-
-
-def test_real_traces_agree_with_themselves(real_sample):
-    """The strip repeats the window of its lead, and III = II − I (Einthoven)."""
-    strips, einthoven = [], []
-    for path in real_sample[::2]:
-        traces = p.read_traces(p.load_page(path))
-        assert traces.rhythm_lead in ("II", "III")
-        lead = LEADS.index(traces.rhythm_lead)
-        read = ~(traces.unread[lead] | traces.strip_unread[: p.WINDOW_COLUMNS])
-        strips.append(rmse(traces.signals[lead] - traces.strip[: p.WINDOW_COLUMNS], read))
-        one, two, three = traces.signals[:3]
-        einthoven.append(rmse(one + three - two, ~traces.unread[:3].any(axis=0)))
-    assert np.median(strips) < 0.01 and np.median(einthoven) < 0.03
+# --- The real pages ---------------------------------------------------------------------------------------------------
 
 
 def test_real_pages_print_the_same_in_the_same_place(real_sample):
