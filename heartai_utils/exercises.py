@@ -34,12 +34,34 @@ def _require(right: bool, hint: str) -> None:
 # --- Chapter 01 ----------------------------------------------------------------------------------------------------
 
 
+def check_qrs_name(function) -> None:
+    """``function(deflections_mv)`` is to name a QRS by its deflections in the order of time."""
+    if function([-0.15, 0.9, -0.3]) is None:
+        print("Not answered yet: go through the deflections and count the Rs; downward is Q while there is none.")
+        return
+    for heights, name, hint in (
+        ([0.9], "R", "a single upward deflection"),
+        ([-0.15, 0.9, -0.3], "qRs", "downward before the first R is Q, after it S; small letters below 0.5 mV"),
+        ([0.2, -1.4], "rS", "no Q here: the downward deflection comes after R"),
+        ([-1.1], "QS", "all of it is downward: QS, not Q"),
+        ([-0.6, 0.3], "Qr", "each letter by its own size"),
+        ([0.5, -0.5], "RS", "exactly 0.5 mV is a capital already"),
+        ([0.3, -0.6, 0.8], "rSR'", "the second R has a prime"),
+        ([-0.1, 0.9, -0.2, 0.3], "qRsr'", "the second R has a prime, small or not"),
+        ([0.6, -0.7, 0.4, -0.2], "RSr's'", "the S after a second R has a prime, too"),
+    ):
+        given = function(list(heights))
+        given = given.replace("′", "'") if isinstance(given, str) else given
+        _require(given == name, f"{heights} mV is {name}, not {given!r}: {hint}")
+    print("Right: three letters, a size and a prime, and a picture becomes a word.")
+
+
 def check_rate_from_columns(answer) -> None:
     """Beats per minute of two R peaks in columns 431 and 572 of a page."""
     if answer is None:
         print("Not answered yet: how many seconds are 141 px? The traces run at page.PX_PER_SECOND.")
         return
-    _require(np.ndim(answer) == 0, "one number is wanted, in beats per minute")
+    _require(np.ndim(answer) == 0 and not isinstance(answer, str), "one number is wanted, in beats per minute")
     pixels = 572 - 431
     for wrong, hint in (
         (pixels / PX_PER_SECOND, "that is the RR interval in seconds; how many fit into a minute?"),
@@ -93,7 +115,7 @@ def check_q_criterion(function) -> None:
         return function({lead: q[0] for lead, q in given.items()}, {lead: q[1] for lead, q in given.items()})
 
     deep = (0.3, 40.0)
-    if met() is None:
+    if met(V3=deep, V4=deep) is None:
         print("Not answered yet: first decide for each lead, then look for two neighbours in CONTIGUOUS.")
         return
     for wanted, leads, hint in (
@@ -188,6 +210,34 @@ def check_look_up_with_rate(answer) -> None:
     hint = f"{answer:.4f}: above 90 bpm label 2, else 0, and only for files whose checksum was not seen"
     _require(bool(np.isclose(answer, right, atol=5e-4)), hint)
     print(f"Right: {right:.1%} instead of {constant:.1%}; two shortcuts, and still no trace read.")
+
+
+HIDDEN_SHORTCUTS = ("date", "lead_off", "sex")
+"""Of these, chapter 02 plants one without telling which."""
+
+
+def hidden_shortcut(seed: int) -> dict[str, str]:
+    """A shortcut that chapter 02 plants beside "quality", for the learner to find: its name, and whom it gives away."""
+    rng = np.random.default_rng([seed, 2])
+    return {str(rng.choice(HIDDEN_SHORTCUTS)): str(rng.choice(dataset.NAMES[:3]))}
+
+
+def check_hidden_shortcut(answer, seed: int) -> None:
+    """What is planted by ``hidden_shortcut(seed)``: a pair of its name in ``dataset.SHORTCUTS`` and a condition."""
+    if answer is None:
+        print("Not answered yet: cut the brightest place of the map out of some pages of each condition, and read.")
+        return
+    pair = isinstance(answer, tuple | list) and len(answer) == 2
+    _require(pair, f'a pair is wanted, such as ("mark", "Normal"), not {answer!r}')
+    name, condition = answer
+    _require(name in dataset.SHORTCUTS, f"{name!r} is none of {', '.join(dataset.SHORTCUTS)}")
+    _require(condition in dataset.NAMES, f"{condition!r} is none of {', '.join(dataset.NAMES)}")
+    [(right, theirs)] = hidden_shortcut(seed).items()
+    _require(name != "quality", "the quality is planted in the open; something that is printed is wanted")
+    _require(name == right, f"{name!r} gives no condition away here; which place on the map is the brightest?")
+    hint = f"the right place, but {condition} is printed there as two other conditions are: which one stands alone?"
+    _require(condition == theirs, hint)
+    print(f"Right: for {theirs}, {dataset.SHORTCUTS[name].sentence}.")
 
 
 # --- Chapter 03 ----------------------------------------------------------------------------------------------------

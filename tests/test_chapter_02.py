@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
-import nbformat
+import chapter_code
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from heartai_utils import dataset, exercises, splits
+from heartai_utils import audit, dataset, downsampling, evaluation, exercises, splits
 from heartai_utils.exercises import NotYet
 
-CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "02_the_dataset_and_its_traps.ipynb"
 STEPS = {"Normal": (142, 284), "PMI": (86, 172), "MI": (30, 240), "HB": (233, 233)}
 
 
@@ -29,35 +30,78 @@ def twin_share(pages, copies, held):
 
 
 @pytest.fixture(scope="module")
-def definitions():
-    """The functions that the chapter writes in the open, with the names they use."""
-    catalogue = dataset.manifest_catalogue()
-    names = {"np": np, "md5": catalogue["md5"].to_numpy(), "condition": catalogue["condition"].to_numpy()}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        for name in ("random_split", "look_up", "heart_rate_rule"):
-            if cell.cell_type == "code" and f"def {name}(" in cell.source:
-                source = cell.source[cell.source.index(f"def {name}(") :]
-                body = source.split("\n\n\n")[0]
-                exec(body, names | {"NAMES": dataset.NAMES}, names)
-    return names
+def published():
+    return dataset.manifest_catalogue()
 
 
-def test_random_split_uses_each_file_once(definitions):
-    train, held = definitions["random_split"](928, 0.2, np.random.default_rng(3))
+@pytest.fixture(scope="module")
+def chapter():
+    """The functions that the chapter writes in the open."""
+    names = {"np": np, "pd": pd, "downsampling": downsampling, "evaluation": evaluation, "splits": splits}
+    return chapter_code.definitions("02_the_dataset_and_its_traps", NAMES=dataset.NAMES, seed=0, **names)
+
+
+def test_random_split_uses_each_file_once(chapter):
+    train, held = chapter["random_split"](928, 0.2, np.random.default_rng(3))
     assert len(held) == 186
     assert sorted([*train, *held]) == list(range(928))
 
 
-def test_look_up_knows_what_it_saw_and_nothing_else(definitions):
-    md5, condition = definitions["md5"], definitions["condition"]
+def test_look_up_knows_what_it_saw_and_nothing_else(chapter, published):
+    md5, labels = published["md5"].to_numpy(), published["label"].to_numpy()
     rows = np.arange(928)
-    assert (definitions["look_up"](rows, rows) == condition).all()
-    unseen = definitions["look_up"](rows[condition == "Abnormal heartbeat"], rows[condition == "Normal"])
-    assert set(unseen) == {"Abnormal heartbeat"}
-    split = splits.as_published(dataset.manifest_catalogue(), seed=0)
-    right = definitions["look_up"](split.train, split.validation) == condition[split.validation]
-    twin = np.isin(md5[split.validation], md5[split.train])
-    assert right[twin].all() and 0.8 < right.mean() < 0.98
+    assert (chapter["look_up"](md5, labels, rows, rows) == labels).all()
+    unseen = chapter["look_up"](md5, labels, rows[labels != 0], rows[labels == 0])
+    assert set(unseen) == {2}  # most contents, not most files, are of Abnormal heartbeat
+    # eight files of one MI page against two different Normal ones
+    few = np.concatenate([rows[md5 == md5[labels == 1][0]], rows[labels == 0][:2]])
+    assert set(chapter["look_up"](md5, labels, few, rows[labels == 3])) == {0}
+
+
+def test_look_up_scores_what_the_audit_finds(chapter, published):
+    scores = chapter["scores_of_look_up"](published, 0.2)
+    found = audit.audit_manifest(seed=0).baselines["checksum_look_up"]
+    assert scores.mean() == pytest.approx(found.mean, abs=1e-4)
+    assert scores.std(ddof=1) == pytest.approx(found.sd, abs=1e-4)
+    assert abs(scores.mean() - 0.901) < 0.005
+
+
+def test_steps_and_copies_are_those_of_the_names(chapter, published):
+    steps = chapter["steps"](published)
+    assert {name: sorted(found) for name, found in steps.items()} == {
+        "Normal": [0, 142], "Myocardial infarction": [*range(0, 240, 30)],
+        "Abnormal heartbeat": [0], "History of MI": [0, 86],
+    }  # fmt: skip
+    counted = chapter["copies_by_condition"](published)
+    assert counted["distinct"].to_dict() == dataset.PUBLISHED_PAGES
+    assert counted.loc["Myocardial infarction", 8] == 29
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([8, 16]))
+def test_dhash_is_that_of_the_audit(chapter, seed, side):
+    grey = np.random.default_rng(seed).integers(0, 256, (91, 128), dtype=np.uint8)
+    assert (np.packbits(chapter["dhash"](grey, side)) == audit.dhash(grey, side * side)).all()
+
+
+def test_what_lies_between_conditions(chapter):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 50)
+    images = np.full((200, 2, 3), 255, np.uint8)
+    images[:, 0, 0] = 60 * labels  # the condition decides
+    images[:, 0, 1] = rng.integers(0, 256, 200)  # varies, whatever the condition
+    images[:, 1, 0] = 250 + labels  # decided, but by hardly anything
+    share = chapter["between_conditions"](images, labels)
+    assert share[0, 0] == pytest.approx(1)
+    assert 0 < share[0, 1] < 0.1
+    assert share[1].tolist() == [0, 0, 0] and share[0, 2] == 0
+
+
+def test_heart_rate_rule_is_worth_what_the_card_says(chapter, published):
+    assert chapter["heart_rate_rule"](np.array([85.0, 86.0, np.nan]), 85).tolist() == [0, 2, 0]
+    accuracy, macro_f1 = chapter["score_rate"](published)
+    assert 0.66 < accuracy < 0.74 and 0.36 < macro_f1 < 0.43
+    constant = chapter["score_rate"](published.assign(printed_hr_bpm=70.0))
+    assert constant[0] == pytest.approx(233 / 491, abs=0.01)  # the majority class
 
 
 def test_other_names(capsys):
@@ -90,11 +134,11 @@ def test_twin_share(capsys):
     assert capsys.readouterr().out.startswith("Right")
 
 
-def test_twin_share_is_what_random_splits_give(definitions):
-    rng, md5 = np.random.default_rng(0), definitions["md5"]
+def test_twin_share_is_what_random_splits_give(chapter, published):
+    rng, md5 = np.random.default_rng(0), published["md5"].to_numpy()
     drawn = []
     for _ in range(100):
-        train, held = definitions["random_split"](928, 0.2, rng)
+        train, held = chapter["random_split"](928, 0.2, rng)
         drawn.append(np.isin(md5[held], md5[train]).mean())
     expected = twin_share(dataset.PUBLISHED_PAGES.values(), dataset.PUBLISHED_COPIES.values(), 0.2)
     assert np.mean(drawn) == pytest.approx(expected, abs=0.01)
@@ -155,3 +199,36 @@ def test_look_up_with_rate(capsys):
 def test_look_up_with_rate_rejects(answer, hint):
     with pytest.raises(NotYet, match=hint):
         exercises.check_look_up_with_rate(answer())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hidden_shortcut(seed, capsys):
+    [answer] = exercises.hidden_shortcut(seed).items()
+    assert exercises.hidden_shortcut(seed) == dict([answer])
+    exercises.check_hidden_shortcut(None, seed)
+    assert capsys.readouterr().out.startswith("Not answered yet")
+    exercises.check_hidden_shortcut(answer, seed)
+    assert capsys.readouterr().out.startswith("Right")
+    wrong_place = ({"date", "lead_off", "sex"} - {answer[0]}).pop()
+    for wrong, hint in (
+        ((answer[0], "History of MI"), "the right place"),
+        ((wrong_place, answer[1]), "no condition away"),
+        (("quality", "History of MI"), "in the open"),
+        (("footer", answer[1]), "none of date"),
+        ((answer[0], "MI"), "none of Normal"),
+        (answer[0], "a pair"),
+    ):
+        with pytest.raises(NotYet, match=hint):
+            exercises.check_hidden_shortcut(wrong, seed)
+
+
+def test_every_hidden_shortcut_can_be_planted_and_found(chapter, tmp_path):
+    """What the chapter plants is the brightest place outside the grid on the map it draws."""
+    assert {tuple(exercises.hidden_shortcut(seed)) for seed in range(40)} == {(n,) for n in exercises.HIDDEN_SHORTCUTS}
+    wishes = {"quality": "History of MI", "date": "Normal"}
+    pages = dataset.simulate_set(tmp_path / "set", 16, 5, shortcuts=wishes, progress=False, workers=1)
+    images = np.stack([downsampling.thumbnail(path) for path in pages["path"]])
+    share = chapter["between_conditions"](images, pages["label"].to_numpy())
+    share[32:178, 15:252] = 0
+    row, column = np.unravel_index(share.argmax(), share.shape)
+    assert row >= 177 and column > 200 and share.max() > 0.7  # the date, at the lower right
