@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.signal import find_peaks
 from tqdm.std import tqdm
 
 from heartai_utils.dataset import write_whole
@@ -166,6 +165,8 @@ def dhash(grey: np.ndarray, bits: int) -> np.ndarray:
 
 def qrs_columns(traces: Traces) -> np.ndarray:
     """The columns of the QRS complexes in the ten seconds: where strip and leads are steep together."""
+    from scipy.signal import find_peaks  # half a second to import, and not needed where all is measured
+
     steep = _steepness(traces.strip[None])
     for window, leads in enumerate(_WINDOWS):
         part = slice(window * WINDOW_COLUMNS, (window + 1) * WINDOW_COLUMNS)
