@@ -202,6 +202,7 @@ def test_rate_right(capsys):
         (300 / 141, "large squares"),
         (70, "minute"),
         ((83.8, 84), "one number"),
+        ("83.8", "one number"),
     ],
 )
 def test_rate_wrong(answer, hint):
@@ -246,6 +247,12 @@ def q_criterion(pairs=PAIRS, least_ms=30, least_mv=0.1, special=True, strict=Fal
         return sum(map(q, LEADS)) >= number if pairs is None else any(q(a) and q(b) for a, b in pairs)
 
     return meets
+
+
+def test_a_q_criterion_that_says_nothing_instead_of_no_is_right_too(capsys):
+    right = q_criterion()
+    exercises.check_q_criterion(lambda q_mv, q_ms: True if right(q_mv, q_ms) else None)
+    assert "Right" in capsys.readouterr().out
 
 
 def test_q_criterion_right(capsys):
