@@ -99,3 +99,24 @@ def lead_window(lead: str) -> tuple[int, int, int, float, float]:
             x = int(np.ceil(seconds_to_x(start)))
             return row, x, x + WINDOW_COLUMNS, start, start + WINDOW_SECONDS
     raise ValueError(f"no lead {lead!r}: the leads are {', '.join(LEADS)}")
+
+
+TITLE_TYPE, HEADER_TYPE, FOOTER_TYPE = 16, 10, 8  # points
+LABELS = (  # what all pages print: text, pen, base line, size of the type
+    ("ECG", 995.87, 61, TITLE_TYPE),
+    ("REPORT", 1108.95, 61, TITLE_TYPE),
+    ("Diagnosis", 70.93, 170, HEADER_TYPE),
+    ("Information:", 199.64, 170, HEADER_TYPE),
+    ("Technician", 1557.1, 204, HEADER_TYPE),
+    (":", 1703.5, 204, HEADER_TYPE),
+    ("Ref–Phys.", 1557.075, 237, HEADER_TYPE),
+    (":", 1697.5, 237, HEADER_TYPE),
+    ("Report", 1557.11, 270, HEADER_TYPE),
+    ("Confirmed", 1652.95, 270, HEADER_TYPE),
+    ("by:", 1800.5, 270, HEADER_TYPE),
+    ("0.67~25Hz", 69.94, 1553, FOOTER_TYPE),
+    ("AC50", 186.3, 1553, FOOTER_TYPE),
+    ("25mm/s", 250.68, 1553, FOOTER_TYPE),
+    ("10mm/mV", 337.53, 1553, FOOTER_TYPE),
+    *((lead, NAME_PENS[lead], NAME_BASELINES[lead_window(lead)[0]], HEADER_TYPE) for lead in LEADS),
+)

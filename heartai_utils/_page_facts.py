@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ import pandas as pd
 from PIL import Image
 from tqdm.std import tqdm
 
+from heartai_utils._workers import start_worker
 from heartai_utils.dataset import write_whole
 from heartai_utils.page import (
     PX_PER_SECOND,
@@ -71,7 +71,7 @@ def _measure_each(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[
     done = set()
     if workers > 1:
         # Not forked: the caller may have threads (TensorFlow's), which do not survive that.
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
         try:
             for future in as_completed([pool.submit(_measure_and_keep, *task) for task in tasks]):
                 md5, page = future.result()
@@ -82,11 +82,6 @@ def _measure_each(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     yield from (_measure_and_keep(*task) for task in tasks if task[0] not in done)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted; pages begun are finished
-    cv2.setNumThreads(1)
 
 
 def _measure_and_keep(md5: str, path: str, check: bool, kept: Path | None) -> tuple[str, dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from heartai_utils._layout import (
     BASELINES,
     FRAME,
     HEIGHT,
+    LABELS,
     MAJOR_COLUMNS,
     MAJOR_ROWS,
     NAME_BASELINES,
@@ -38,12 +39,7 @@ from heartai_utils._type import print_text, text_width
 from heartai_utils.simulation import LEADS
 
 _DARK, _PALE = 110, 235  # grey levels: ink and dots below the one, paper above the other, the frame between
-_PRINT = (
-    ("ECG", 995.87, 61, 16),
-    ("REPORT", 1108.95, 61, 16),
-    ("25mm/s", 250.68, 1553, 8),
-    ("10mm/mV", 337.53, 1553, 8),
-)
+_PRINT = [label for label in LABELS if label[0] in ("ECG", "REPORT", "25mm/s", "10mm/mV")]
 _NUDGES = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))  # px by which a letter may be off: on a few real pages it is
 _THICK = 10  # px of ink in nine columns of ten: a pen that wide, or no pen at all
 _CROWDED = 5.0  # runs of ink in the mean column, where four traces leave four

@@ -9,9 +9,7 @@ import ast
 import hashlib
 import json
 import os
-import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,10 +17,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from tqdm.std import tqdm
@@ -44,6 +41,7 @@ from heartai_utils._catalogue import (
     write_whole,
 )
 from heartai_utils._simulated import SHORTCUTS, Plan, file_name, plans
+from heartai_utils._workers import start_worker
 from heartai_utils.conditions import MYOCARDIAL_INFARCTION, NAMES, condition_of
 from heartai_utils.simulation import Recording
 
@@ -331,7 +329,7 @@ def _make_pages(dest: Path, plans: list[Plan], workers: int) -> Iterator[dict]:
         yield from (_make_page(dest, plan) for plan in plans)
         return
     # Not forked: the caller may have threads (TensorFlow's), which do not survive that.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
     try:
         for done in as_completed([pool.submit(_make_page, dest, plan) for plan in plans]):
             yield done.result()
@@ -340,18 +338,6 @@ def _make_pages(dest: Path, plans: list[Plan], workers: int) -> Iterator[dict]:
         raise DatasetError(f"the worker processes ended early: {advice}") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted; pages begun are finished
-    threading.Thread(target=_end_with_caller, daemon=True).start()
-    cv2.setNumThreads(1)
-
-
-def _end_with_caller() -> None:
-    """A worker whose caller was killed would wait for pages for ever."""
-    parent_process().join()
-    os._exit(1)
 
 
 def _make_page(dest: Path, plan: Plan) -> dict:

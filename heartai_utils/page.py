@@ -27,9 +27,12 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from heartai_utils._layout import (
     BASELINES,
     DPI,
+    FOOTER_TYPE,
     FRAME,
     GRID_BOX,
+    HEADER_TYPE,
     HEIGHT,
+    LABELS,
     NAME_BASELINES,
     NAME_PENS,
     PX_PER_MV,
@@ -196,7 +199,7 @@ def _draw_trace(page: np.ndarray, recording: Recording, lead: str, row: int, sta
 def _template() -> np.ndarray:
     """What all pages share."""
     page = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    for text, pen, baseline, size in _LABELS:
+    for text, pen, baseline, size in LABELS:
         print_text(page, text, pen, baseline, size)
     for y, (start, end) in RULES.items():
         page[y, start:end] = _INK
@@ -226,7 +229,7 @@ def _draw_pulse(page: np.ndarray, foot: int, thick: bool) -> None:
 
 def _print_details(page: np.ndarray, details: PageDetails, facts: dict) -> None:
     """Print the texts that differ from page to page: each follows the one before it, as on the machine."""
-    baseline, size = 93, _HEADER
+    baseline, size = 93, HEADER_TYPE
     for text, pen in (("ID", 70.5), (":", 112.5), (details.printed_id, 132.79)):
         print_text(page, text, pen, baseline, size)
     pen = 132.79 + text_width(details.printed_id, size)
@@ -248,7 +251,7 @@ def _print_details(page: np.ndarray, details: PageDetails, facts: dict) -> None:
 
     heart_rate = facts.get("heart_rate_bpm") if details.heart_rate is None else details.heart_rate
     lead_off = bool(facts.get("lead_off")) if details.lead_off is None else details.lead_off
-    baseline, size, pen = 1553, _FOOTER, 447.55
+    baseline, size, pen = 1553, FOOTER_TYPE, 447.55
     if lead_off:
         print_text(page, "Lead", 447.3, baseline, size)
         print_text(page, "Off", 507.4, baseline, size)
@@ -272,26 +275,7 @@ def _print_details(page: np.ndarray, details: PageDetails, facts: dict) -> None:
         cv2.circle(page, (2194, 1545), 11, _PEN_BLUE, cv2.FILLED)
 
 
-_TITLE, _HEADER, _FOOTER = 16, 10, 8  # points
 _BLANK = 11.11  # px that stand for the third digit of a heart rate below 100
-_LABELS = (  # text, pen, base line, size
-    ("ECG", 995.87, 61, _TITLE),
-    ("REPORT", 1108.95, 61, _TITLE),
-    ("Diagnosis", 70.93, 170, _HEADER),
-    ("Information:", 199.64, 170, _HEADER),
-    ("Technician", 1557.1, 204, _HEADER),
-    (":", 1703.5, 204, _HEADER),
-    ("Ref–Phys.", 1557.075, 237, _HEADER),
-    (":", 1697.5, 237, _HEADER),
-    ("Report", 1557.11, 270, _HEADER),
-    ("Confirmed", 1652.95, 270, _HEADER),
-    ("by:", 1800.5, 270, _HEADER),
-    ("0.67~25Hz", 69.94, 1553, _FOOTER),
-    ("AC50", 186.3, 1553, _FOOTER),
-    ("25mm/s", 250.68, 1553, _FOOTER),
-    ("10mm/mV", 337.53, 1553, _FOOTER),
-    *((lead, NAME_PENS[lead], NAME_BASELINES[lead_window(lead)[0]], _HEADER) for lead in LEADS),
-)
 _AFTER_SEX = (  # text and px from the end of the sex to it
     ("cm", 347.12), ("kg", 494.87), ("/", 637.48), ("mmHg", 688.0), ("Race:Unknown", 825.58), ("Room", 1064.12),
     ("No.:", 1149.93),

@@ -210,8 +210,8 @@ _WITH_A_WORKER = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from heartai_utils import _sets
-pool = ProcessPoolExecutor(1, get_context("spawn"), _sets._start_worker)
+from heartai_utils._workers import start_worker
+pool = ProcessPoolExecutor(1, get_context("spawn"), start_worker)
 print(pool.submit(os.getpid).result(), flush=True)
 time.sleep(600)
 """
