@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+import time
 import warnings
 from pathlib import Path
 from threading import get_ident
@@ -28,6 +29,7 @@ PUBLISHED_COPIES = dict(zip(NAMES, (2, 8, 1, 2), strict=True))
 PUBLISHED_IDS = 311  # printed on these pages
 
 UNFINISHED = re.compile(r"\..+\.\d+-\d+\.part")  # what `write_whole` calls a file while it writes
+LEFTOVER_SECONDS = 3600  # an unfinished file so old is nobody's: the process that wrote it was killed
 SETTINGS, MANIFEST, TRUTH = "set.json", "manifest.csv", "truth"  # beside the pages of a simulated set
 _COLUMNS = ["path", "file", "condition", "label", "md5", "bytes"]
 _COLUMNS += ["copy_group", "id_group", "source", "printed_hr_bpm"]
@@ -73,6 +75,16 @@ def write_whole(path: Path, data: bytes) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder and those below; what is being written stays."""
+    for path in folder.glob("**/.*.part"):
+        try:
+            if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
+        except FileNotFoundError:  # its writer has just finished, or another process tidies up as well
+            pass
 
 
 def _checkout_data() -> Path | None:

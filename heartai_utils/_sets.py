@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -38,6 +37,7 @@ from heartai_utils._catalogue import (
     own_manifest,
     read_catalogue,
     read_settings,
+    remove_leftovers,
     write_whole,
 )
 from heartai_utils._simulated import SHORTCUTS, Plan, file_name, plans
@@ -46,8 +46,6 @@ from heartai_utils.conditions import MYOCARDIAL_INFARCTION, NAMES, condition_of
 from heartai_utils.simulation import Recording
 
 COURSE_PAGES = {"quick": 240, "full": 960}  # simulated pages by profile of the course
-
-_LEFTOVER_SECONDS = 3600  # an unfinished file so old is nobody's: the process that wrote it was killed
 
 
 def simulate_set(
@@ -315,9 +313,7 @@ def _claim(dest: Path, settings: dict) -> None:
             raise DatasetError(f"{dest} holds a set with {told}: choose another folder, or delete this one")
     if before != settings:
         write_whole(dest / SETTINGS, json.dumps(settings, indent=1).encode())
-    for path in dest.glob("**/*.part"):
-        if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
-            path.unlink(missing_ok=True)
+    remove_leftovers(dest)
 
 
 # --- Pages as files -------------------------------------------------------------------------------------------------

@@ -319,7 +319,7 @@ def encode_page(image: np.ndarray, quality: str = "high") -> bytes:
     return file.getvalue()
 
 
-def load_page(path: str | PathLike[str], check: bool = True) -> np.ndarray:
+def load_page(path: str | PathLike[str], check: bool = True, *, grey: bool = False, reduced: int = 1) -> np.ndarray:
     """Open a page from disk.
 
     The size is read before anything is decoded. Grey, 16-bit, CMYK, palette and transparent pictures become RGB, and
@@ -328,12 +328,15 @@ def load_page(path: str | PathLike[str], check: bool = True) -> np.ndarray:
     Args:
         path: of a JPEG or PNG file.
         check: whether to ask `looks_like_a_page`, too.
+        grey: luminance alone: as a JPEG holds it (its colours are not even decoded), or by the same weights.
+        reduced: 2, 4 or 8 has a JPEG's decoder hand out that part of the page; a look at it cannot be asked for then.
 
     Returns:
-        (1572, 2213, 3) uint8 RGB.
+        (1572, 2213, 3) uint8 RGB, or (1572, 2213) grey; reduced, the sides divided by it and rounded up.
 
     Raises:
-        PageError: if the file is missing, not a whole JPEG or PNG, of another size, or does not look like a page.
+        PageError: if the file is missing, not a whole JPEG or PNG, of another size, does not look like a page, or is
+            no JPEG that can be decoded reduced.
     """
     path = Path(path)
     if not path.is_file():
@@ -341,7 +344,7 @@ def load_page(path: str | PathLike[str], check: bool = True) -> np.ndarray:
     if path.stat().st_size == 0:
         raise PageError(f"{path} is empty; {_WANTED}")
     try:
-        page = _decode(path)
+        page = _decode(path, grey, reduced)
     except PageError:
         raise
     except Image.DecompressionBombError:
@@ -356,7 +359,7 @@ def load_page(path: str | PathLike[str], check: bool = True) -> np.ndarray:
     return page
 
 
-def _decode(path: Path) -> np.ndarray:
+def _decode(path: Path, grey: bool, reduced: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded before the size is known
         image = Image.open(path, formats=("JPEG", "PNG"))
@@ -365,9 +368,13 @@ def _decode(path: Path) -> np.ndarray:
         size = image.size[::-1] if lies else image.size
         if size != (WIDTH, HEIGHT):
             raise PageError(f"{path} is {size[0]}×{size[1]}; {_WANTED}")
+        if reduced > 1 and image.format != "JPEG":
+            raise PageError(f"{path} is no JPEG, and only those can be decoded to a part of their size")
+        if image.format == "JPEG" and image.mode in ("RGB", "L") and (grey or reduced > 1):
+            image.draft("L" if grey else "RGB", (image.width // reduced, image.height // reduced))
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16-bit grey
-            return cv2.cvtColor((np.asarray(image) // 257).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return np.array(image.convert("RGB"))
+        return np.array(image.convert("L" if grey else "RGB"))
