@@ -13,19 +13,14 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from record import commit
+
 from heartai_utils.audit import Audit, audit, audit_manifest, report
 from heartai_utils.dataset import write_whole
-
-
-def commit() -> str:
-    here = Path(__file__).parent
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
-    return said.stdout.strip()
 
 
 def timed(folder: Path) -> tuple[Audit, dict[str, float]]:

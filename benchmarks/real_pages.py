@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 from pathlib import Path
+
+from record import commit
 
 from heartai_utils import splits, training, vit
 from heartai_utils.dataset import data_home, read_catalogue, write_whole
@@ -33,12 +34,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=data_home() / "runs" / "real")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
-
-
-def commit() -> str:
-    here = Path(__file__).parent
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
-    return said.stdout.strip()
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +38,7 @@ from geometry import geometry_part
 from other_images import COUNT, other_image
 from pages import Page, Workers, real_pages, simulated_pages
 from reading import reading_part
+from record import commit
 from tqdm.std import tqdm
 
 from heartai_utils import page as p
@@ -270,11 +270,9 @@ def environment() -> dict[str, str]:
     import skimage
     import sklearn
 
-    here = Path(__file__).parent
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
     modules = (np, scipy, cv2, sklearn, skimage, keras)
     return {
-        "commit": said.stdout.strip(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": commit(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(), **{module.__name__: module.__version__ for module in modules},
     }  # fmt: skip
 
