@@ -4,79 +4,55 @@ A run folder holds
 
 * ``config.json``: every setting, and a fingerprint of the pages on both sides of the split;
 * ``history.csv``: loss and accuracy after each epoch, on training and validation pages;
-* ``metrics.json`` and ``predictions.csv``: the last epoch's verdicts on the validation pages (the last, not the best:
-  choosing an epoch by its validation score makes that score too good);
-* ``model.keras``: the weights; ``environment.json``: versions, machine and seconds, which no result depends on.
+* ``metrics.json`` and ``predictions.csv``: the last epoch's verdicts on the validation pages;
+* ``model.keras``: the weights these are of; ``environment.json``: versions, machine and seconds, which no result
+  depends on.
 
 While it runs there is also ``checkpoint.npz``, from which an interrupted run goes on as if nothing had happened: the
-order of the pages depends on seed and epoch alone, and the state of dropout and optimizer is kept.
+order of the pages and what augmentation does to them depend on seed, epoch and page alone, and the state of dropout and
+optimizer is kept.
+
+**Choosing an epoch.** The epoch that scores best on some pages scores better there than on others: it was chosen for
+it. So neither early stopping nor the best epoch ever looks at the validation pages. Both need *monitored* pages, which
+``load_data(…, monitor=0.15)`` takes out of the training side (keeping copies and printed IDs together as the split
+does); they are not trained on. A run that has them also keeps ``best.keras``, the weights with the lowest loss on them.
+With ``report="best"`` all results and ``model.keras`` are of that epoch, and the last weights are in ``last.keras``.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
-import platform
 import sys
 import time
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.class_weight import compute_class_weight
 from tqdm.std import tqdm
 
-from heartai_utils import downsampling
+from heartai_utils import _runs, downsampling, splits
 from heartai_utils._keras import keras
+from heartai_utils._runs import RunError
+from heartai_utils._training_config import TrainingConfig
+from heartai_utils.augmentation import Augmentation, Augmenter
 from heartai_utils.conditions import NAMES
-from heartai_utils.dataset import data_home, write_whole
+from heartai_utils.dataset import data_home
 from heartai_utils.evaluation import Metrics, evaluate, softmax
 from heartai_utils.splits import Split
-from heartai_utils.vit import PRESETS, ViTConfig, build_vit, load_vit
+from heartai_utils.vit import build_vit, load_vit
 
-
-class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Everything that decides a run besides its pages.
-
-    Attributes:
-        model: the shape of the Vision Transformer.
-        epochs, batch_size: passes over the training pages, pages per step.
-        learning_rate: Adam's; constant.
-        weight_decay: decoupled (AdamW, arXiv:1711.05101): each step multiplies the decayed weights by
-            1 − learning_rate · weight_decay before Adam's own step.
-        seed: decides initial weights, dropout and the order of the pages.
-    """
-
-    model: ViTConfig = field(default_factory=lambda: PRESETS["course"])
-    epochs: int = 35
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs={self.epochs}, batch_size={self.batch_size}: both must be at least 1")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate={self.learning_rate}: it must be above 0, such as 0.001")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay={self.weight_decay}: it must be 0 or more, such as 0.05")
+__all__ = [
+    "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "learning_rate", "load_data",
+    "load_run", "make_optimizer", "predict", "train",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Data:
-    """Thumbnails and labels on both sides of a split.
+    """Thumbnails and labels on both sides of a split, and of the monitored pages if there are any.
 
     Images are (pages, height, width) uint8 grey, labels (pages,) integers, files (pages,) the names on the
     validation side. ``thumbnail`` says how the images were made, so that a prediction can make its own alike.
@@ -88,29 +64,49 @@ class Data:
     validation_labels: np.ndarray
     validation_files: tuple[str, ...] = ()
     thumbnail: dict = field(default_factory=dict)
+    monitor_images: np.ndarray | None = None
+    monitor_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for side in ("train", "validation"):
+        sides = ("train", "validation", "monitor") if self.is_monitored else ("train", "validation")
+        for side in sides:
             images, labels = getattr(self, f"{side}_images"), getattr(self, f"{side}_labels")
+            if images is None or labels is None:
+                raise ValueError(f"{side}: images and labels belong together; hand in both")
             if len(images) != len(labels) or len(images) == 0:
-                raise ValueError(f"{side}: {len(images)} images and {len(labels)} labels; both sides need pages")
+                raise ValueError(f"{side}: {len(images)} images and {len(labels)} labels; each side needs pages")
+
+    @property
+    def is_monitored(self) -> bool:
+        """Whether there are pages to choose an epoch by."""
+        return self.monitor_images is not None or self.monitor_labels is not None
 
     @property
     def fingerprint(self) -> str:
         """A checksum of all images and labels in their order: equal means the same data."""
+        arrays = [self.train_images, self.train_labels, self.validation_images, self.validation_labels]
+        if self.is_monitored:
+            arrays += [self.monitor_images, self.monitor_labels]
         digest = hashlib.sha256()
-        for array in (self.train_images, self.train_labels, self.validation_images, self.validation_labels):
+        for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def pages(self) -> dict[str, int]:
+        """How many pages each side has."""
+        counts = {"train": len(self.train_labels), "validation": len(self.validation_labels)}
+        return counts | ({"monitor": len(self.monitor_labels)} if self.is_monitored else {})
 
 
 def load_data(
     catalogue: pd.DataFrame,
     split: Split,
-    method: str = "area",
+    method: str = downsampling.OWN,
     crop: str | None = None,
     cache_dir: str | Path | None = None,
     progress: bool = True,
+    monitor: float = 0.0,
 ) -> Data:
     """Thumbnails (made, or from the cache) and labels of both sides of a split.
 
@@ -122,8 +118,17 @@ def load_data(
         method, crop: as for :func:`heartai_utils.downsampling.load_thumbnails`.
         cache_dir: where thumbnails are kept; by default with the other data.
         progress: show a bar on standard error while thumbnails are made.
+        monitor: the share of the training pages to monitor instead of training on them, to choose an epoch by;
+            divided off as the split is, with its seed.
+
+    Raises:
+        ValueError: nothing that can be read is left on a side, or all training pages have one condition.
     """
-    rows = catalogue.iloc[np.concatenate([split.train, split.validation])]
+    parts = {"training": split.train, "validation": split.validation}
+    if monitor:
+        inner = splits.split(catalogue.iloc[split.train], split.how, validation=monitor, seed=split.seed)
+        parts |= {"training": split.train[inner.train], "monitored": split.train[inner.validation]}
+    rows = catalogue.iloc[np.concatenate(list(parts.values()))]
     pages = downsampling.load_thumbnails(
         rows["path"].tolist(), md5s=rows["md5"].tolist(), method=method, crop=crop,
         cache_dir=cache_dir or data_home() / "thumbnails", progress=progress,
@@ -132,22 +137,25 @@ def load_data(
         # some reasons begin with the path
         tqdm.write(f"skipped {page.path}: {page.reason.removeprefix(f'{page.path} ')}", file=sys.stderr)
     kept = rows.iloc[pages.kept]
-    in_train = pages.kept < len(split.train)
-    for side, there in (("training", in_train), ("validation", ~in_train)):
-        if not there.any():
+    part = np.repeat(list(parts), [len(positions) for positions in parts.values()])[pages.kept]
+    for side in parts:
+        if side not in part:
             raise ValueError(f"no page that can be read is left on the {side} side: add pages, or mend those skipped")
-    missing = set(range(len(NAMES))) - set(kept["label"][in_train])
+    labels = {side: kept["label"].to_numpy()[part == side] for side in parts}
+    missing = set(range(len(NAMES))) - set(labels["training"])
     if len(missing) == len(NAMES) - 1:
         raise ValueError("all training pages have one condition: there is nothing to tell apart; add the other folders")
     for label in sorted(missing):
         tqdm.write(f"no training page of {NAMES[label]}: the model cannot learn it", file=sys.stderr)
     return Data(
-        train_images=pages.images[in_train],
-        train_labels=kept["label"].to_numpy()[in_train],
-        validation_images=pages.images[~in_train],
-        validation_labels=kept["label"].to_numpy()[~in_train],
-        validation_files=tuple(kept["file"].to_numpy()[~in_train]),
+        train_images=pages.images[part == "training"],
+        train_labels=labels["training"],
+        validation_images=pages.images[part == "validation"],
+        validation_labels=labels["validation"],
+        validation_files=tuple(kept["file"].to_numpy()[part == "validation"]),
         thumbnail={"method": method, "crop": crop},
+        monitor_images=pages.images[part == "monitored"] if monitor else None,
+        monitor_labels=labels.get("monitored"),
     )
 
 
@@ -157,10 +165,11 @@ class Run:
 
     Attributes:
         config: its settings.
-        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy.
-        metrics: of the last epoch on the validation pages.
-        probabilities: (validation pages, 4).
-        model: the trained model.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, and with monitored pages
+            monitor_loss, monitor_accuracy.
+        metrics: of the reported epoch (the last, or with ``report="best"`` the best) on the validation pages.
+        probabilities: (validation pages, 4), of the reported epoch.
+        model: as of the reported epoch.
         thumbnail: how its images were made.
         folder: the run folder, if it was kept.
     """
@@ -173,10 +182,32 @@ class Run:
     thumbnail: dict
     folder: Path | None = None
 
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch with the lowest loss on the monitored pages, counted from 1; None where there are none."""
+        losses = self.history.get("monitor_loss")
+        return None if losses is None else int(self.history["epoch"][losses.idxmin()])
 
-def make_optimizer(model: keras.Model, config: TrainingConfig) -> keras.optimizers.Optimizer:
+
+def learning_rate(config: TrainingConfig, steps_per_epoch: int) -> float | keras.optimizers.schedules.CosineDecay:
+    """The learning rate of a run: a number, or a function of the step."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    warmup = config.warmup_epochs * steps_per_epoch
+    start, target = (0.0, config.learning_rate) if warmup else (config.learning_rate, None)
+    decay = config.epochs * steps_per_epoch - warmup
+    return keras.optimizers.schedules.CosineDecay(start, decay, warmup_target=target, warmup_steps=warmup)
+
+
+def make_optimizer(model: keras.Model, config: TrainingConfig, steps_per_epoch: int = 1) -> keras.optimizers.Optimizer:
     """Adam whose weight decay leaves out what :func:`decayed_variables` does not name."""
-    optimizer = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
+    optimizer = keras.optimizers.Adam(
+        learning_rate(config, steps_per_epoch),
+        weight_decay=config.weight_decay or None,
+        global_clipnorm=config.clip_norm,
+        use_ema=config.ema_momentum is not None,
+        ema_momentum=config.ema_momentum or 0.0,
+    )
     if config.weight_decay:
         decayed = {id(variable) for variable in decayed_variables(model)}
         left_out = [variable for variable in model.trainable_variables if id(variable) not in decayed]
@@ -200,56 +231,71 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
 
     Args:
         folder: where the run is kept; None keeps nothing on disk. A finished run there is loaded, not repeated.
-        progress: show a bar with epoch and loss on standard error.
+        progress: show a bar with epoch, loss and time left on standard error.
 
     Raises:
         RunError: the folder holds a run of another configuration or other data.
-        ValueError: the loss is no longer a finite number.
+        ValueError: the loss is no longer a finite number, or an epoch is to be chosen without monitored pages.
     """
-    record = {"training": asdict(config), "thumbnail": data.thumbnail, "data": data.fingerprint}
-    record |= {"pages": {"train": len(data.train_labels), "validation": len(data.validation_labels)}}
+    if config.needs_monitor and not data.is_monitored:
+        raise ValueError(
+            "patience and report='best' choose an epoch, and one chosen by its validation score would score too "
+            "well: hold pages back for it, load_data(…, monitor=0.15)"
+        )
     if folder is not None:
         folder = Path(folder)
-        _claim(folder, record)
+        record = {"training": config.to_record(), "thumbnail": data.thumbnail, "data": data.fingerprint}
+        _runs.claim(folder, record | {"pages": data.pages})
         if (folder / "metrics.json").exists():
+            _runs.clear_away(folder)
             return load_run(folder)
 
     _make_deterministic()
-    model = build_vit(config.model, config.seed)
-    optimizer = make_optimizer(model, config)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    optimizer.build(model.trainable_variables)
-    history = _restore(model, folder)
-
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)
-    seconds = []
-    with tqdm(
-        total=config.epochs * steps, initial=len(history) * steps, disable=not progress, leave=False, unit="step"
-    ) as bar:
-        show = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())
-        for epoch in range(len(history), config.epochs):
-            started = time.monotonic()
-            order = np.random.default_rng([config.seed, epoch]).permutation(pages)
-            fitted = model.fit(
-                data.train_images[order], data.train_labels[order],
-                batch_size=config.batch_size, shuffle=False, verbose=0, callbacks=[show],
-            )  # fmt: skip
-            row = {name: float(values[0]) for name, values in fitted.history.items()}
-            if not np.isfinite(row["loss"]):
-                raise ValueError(f"the loss became {row['loss']} in epoch {epoch + 1}: lower the learning rate")
-            checked = model.evaluate(
-                data.validation_images, data.validation_labels,
-                batch_size=config.batch_size, verbose=0, return_dict=True,
-            )  # fmt: skip
-            row |= {f"val_{name}": float(value) for name, value in checked.items()}
-            history.append({"epoch": epoch + 1, **row})
-            seconds.append(time.monotonic() - started)
-            bar.set_description(f"epoch {epoch + 1}/{config.epochs} loss {row['loss']:.3f}")
-            if folder is not None:
-                _checkpoint(model, history, folder)
+    model = _compiled_vit(config, steps)
+    targets = _targets(data.train_labels, config)
+    class_weight = _balancing_weights(data.train_labels) if config.class_weights else None
+    augmenter = None
+    if config.augmentation is not None:
+        augmenter = Augmenter(config.augmentation, size=data.train_images.shape[:0:-1], **data.thumbnail)
 
+    history, best = _runs.read_checkpoint(folder, model)
+    seconds = []
+    total, done = config.epochs * steps, len(history) * steps
+    with tqdm(total=total, initial=done, disable=not progress, leave=False, unit="step") as bar:
+        while not _is_over(history, config):
+            started, epoch = time.monotonic(), len(history)
+            bar.set_description(f"epoch {epoch + 1}/{config.epochs}")
+            order = np.random.default_rng([config.seed, epoch]).permutation(pages)
+            images = data.train_images[order]
+            if augmenter is not None:
+                images = augmenter.change_all(images, order, config.seed, epoch)
+            watcher = _StepWatcher(bar)
+            fitted = model.fit(
+                images, targets[order], class_weight=class_weight,
+                batch_size=config.batch_size, shuffle=False, verbose=0, callbacks=[watcher],
+            )  # fmt: skip
+            row = {"epoch": epoch + 1, **{name: float(values[0]) for name, values in fitted.history.items()}}
+            row |= _judged(model, config, data.validation_images, data.validation_labels, "val")
+            if data.is_monitored:
+                row |= _judged(model, config, data.monitor_images, data.monitor_labels, "monitor")
+            for loss in (row["loss"], row.get("monitor_loss", 0.0)):
+                if not np.isfinite(loss):
+                    raise ValueError(f"the loss became {loss} in epoch {epoch + 1}: lower the learning rate")
+            history.append(row)
+            if data.is_monitored and _best(history) == epoch:
+                best = model.get_weights()
+            if config.ema_momentum is not None:
+                model.set_weights(watcher.weights)
+            seconds.append(time.monotonic() - started)
+            if folder is not None:
+                _runs.write_checkpoint(folder, model, history, best)
+
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    last = model.get_weights()
+    if config.report == "best":
+        model.set_weights(best)
     probabilities = predict(model, data.validation_images, config.batch_size)
     run = Run(
         config=config,
@@ -261,32 +307,104 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
         folder=folder,
     )
     if folder is not None:
-        _keep(run, data, seconds)
+        _runs.write_history(folder, run.history)
+        _runs.write_predictions(folder, data.validation_files, data.validation_labels, probabilities)
+        _runs.write_model(folder / "model.keras", config.model, model.get_weights())
+        if data.is_monitored:
+            other, weights = ("last", last) if config.report == "best" else ("best", best)
+            _runs.write_model(folder / f"{other}.keras", config.model, weights)
+        _runs.write_environment(folder, seconds)
+        _runs.finish(folder, run.metrics)
     return run
 
 
+def _compiled_vit(config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
+    model = build_vit(config.model, config.seed)
+    optimizer = make_optimizer(model, config, steps_per_epoch)
+    losses = keras.losses
+    loss = losses.CategoricalCrossentropy if config.label_smoothing else losses.SparseCategoricalCrossentropy
+    model.compile(optimizer, loss(from_logits=True), metrics=["accuracy"], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _targets(labels: np.ndarray, config: TrainingConfig, smoothing: float | None = None) -> np.ndarray:
+    """What the loss takes: labels (pages,), or with label smoothing the certainty of each condition (pages, 4)."""
+    if not config.label_smoothing:
+        return labels
+    share = config.label_smoothing if smoothing is None else smoothing
+    return (np.eye(len(NAMES))[labels] * (1 - share) + share / len(NAMES)).astype(np.float32)
+
+
+def _judged(
+    model: keras.Model, config: TrainingConfig, images: np.ndarray, labels: np.ndarray, prefix: str
+) -> dict[str, float]:
+    """Loss and accuracy on pages that are not trained on; their labels are not smoothed, as Keras's loss would."""
+    targets = _targets(labels, config, smoothing=0.0)
+    checked = model.evaluate(images, targets, batch_size=config.batch_size, verbose=0, return_dict=True)
+    return {f"{prefix}_{name}": float(value) for name, value in checked.items()}
+
+
+class _StepWatcher(keras.callbacks.Callback):
+    """Moves the bar, and holds the weights as the last step left them.
+
+    At the end of each fit, Keras puts the averages of the weights, if it takes any, in their place.
+    """
+
+    def __init__(self, bar: tqdm):
+        super().__init__()
+        self.bar = bar
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights = self.model.get_weights()
+
+
+def _is_over(history: list[dict], config: TrainingConfig) -> bool:
+    if config.patience is not None and history and len(history) - 1 - _best(history) >= config.patience:
+        return True
+    return len(history) >= config.epochs
+
+
+def _best(history: list[dict]) -> int:
+    """The position of the epoch with the lowest loss on the monitored pages."""
+    return int(np.argmin([row["monitor_loss"] for row in history]))
+
+
+def _balancing_weights(labels: np.ndarray) -> dict[int, float]:
+    occurring = np.unique(labels)
+    return dict(zip(occurring.tolist(), compute_class_weight("balanced", classes=occurring, y=labels), strict=True))
+
+
 def predict(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """Probabilities (pages, 4) for thumbnails (pages, height, width)."""
-    return softmax(model.predict(images, batch_size=batch_size, verbose=0))
+    """Probabilities (pages, 4) for thumbnails (pages, height, width).
+
+    Batch by batch, because ``model.predict`` prepares its data set anew for each call: for one page that takes fifteen
+    times as long as the model does.
+    """
+    starts = range(0, len(images), batch_size)
+    return softmax(np.concatenate([model.predict_on_batch(images[start : start + batch_size]) for start in starts]))
 
 
 def load_run(folder: str | Path) -> Run:
     """Read a finished run back from its folder.
 
     Raises:
-        RunError: there is no finished run.
+        RunError: there is no finished run, or it is damaged.
     """
     folder = Path(folder)
     if not (folder / "metrics.json").exists():
         raise RunError(f"{folder} holds no finished run: name a folder that `heartai train` wrote to its end")
-    with _damage_told(f"{folder} is damaged: remove it and train again"):
+    with _runs.damage_told(f"{folder} is damaged: remove it and train again"):
         record = json.loads((folder / "config.json").read_text())
-        settings = record["training"]
         predictions = pd.read_csv(folder / "predictions.csv", float_precision="round_trip")
         metrics = json.loads((folder / "metrics.json").read_text())
         metrics["accuracy_interval"] = tuple(metrics["accuracy_interval"])
         return Run(
-            config=TrainingConfig(**{**settings, "model": ViTConfig(**settings["model"])}),
+            config=TrainingConfig.from_record(record["training"]),
             history=pd.read_csv(folder / "history.csv", float_precision="round_trip"),
             metrics=Metrics(**metrics),
             probabilities=predictions[list(NAMES)].to_numpy(),
@@ -294,15 +412,6 @@ def load_run(folder: str | Path) -> Run:
             thumbnail=record["thumbnail"],
             folder=folder,
         )
-
-
-@contextmanager
-def _damage_told(message: str) -> Iterator[None]:
-    """Turn what a damaged file raises, which names neither file nor cure, into a RunError with this message."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(message) from error
 
 
 def _make_deterministic() -> None:
@@ -316,87 +425,3 @@ def _make_deterministic() -> None:
 
         tf.config.experimental.enable_op_determinism()
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
-def _claim(folder: Path, record: dict) -> None:
-    """Write config.json into a new folder, or make sure that the one there is the same."""
-    path = folder / "config.json"
-    begun = any((folder / name).exists() for name in ("checkpoint.npz", "metrics.json"))
-    if path.exists() and begun:
-        with _damage_told(f"{path} is damaged: remove {folder} and train again"):
-            there = json.loads(path.read_text())
-        if there != json.loads(json.dumps(record)):
-            differing = _differences(there, json.loads(json.dumps(record)))
-            raise RunError(f"{folder} holds another run ({differing}): choose another folder, or remove it")
-        return
-    # a run that ended before its first epoch did leaves config.json and, if killed, files with a dot in front
-    if folder.exists() and (
-        not folder.is_dir() or any(p != path and not p.name.startswith(".") for p in folder.iterdir())
-    ):
-        raise RunError(f"{folder} exists and is no run folder: choose a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(record, indent=1).encode())
-
-
-def _differences(there: dict, here: dict, prefix: str = "") -> str:
-    named = []
-    for key in sorted({*there, *here}):
-        old, new = there.get(key), here.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            if old != new:
-                named.append(_differences(old, new, f"{prefix}{key}."))
-        elif old != new:
-            named.append(f"{prefix}{key} is {old}, not {new}")
-    return "; ".join(named)
-
-
-def _state(model: keras.Model) -> list:
-    """Every variable that the next step depends on: weights, dropout's seeds, the optimizer's moments."""
-    metrics = {id(variable) for variable in model.metrics_variables}
-    return [v for v in model.variables if id(v) not in metrics] + list(model.optimizer.variables)
-
-
-def _checkpoint(model: keras.Model, history: list[dict], folder: Path) -> None:
-    buffer = io.BytesIO()
-    values = {f"v{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(_state(model))}
-    np.savez(buffer, history=json.dumps(history), **values)
-    write_whole(folder / "checkpoint.npz", buffer.getvalue())
-
-
-def _restore(model: keras.Model, folder: Path | None) -> list[dict]:
-    """Bring back weights and history of an interrupted run; an empty history if there is none."""
-    if folder is None or not (folder / "checkpoint.npz").exists():
-        return []
-    path = folder / "checkpoint.npz"
-    with _damage_told(f"{path} is damaged: remove {folder}, and the run begins anew"), np.load(path) as kept:
-        for i, variable in enumerate(_state(model)):
-            variable.assign(kept[f"v{i}"])
-        return json.loads(str(kept["history"]))
-
-
-def _keep(run: Run, data: Data, seconds: list[float]) -> None:
-    """Write the results; metrics.json last, because it marks the run as finished."""
-    folder = run.folder
-    write_whole(folder / "history.csv", run.history.to_csv(index=False).encode())
-    names = data.validation_files or tuple(str(i) for i in range(len(data.validation_labels)))
-    table = pd.DataFrame(run.probabilities, columns=list(NAMES))
-    table.insert(0, "file", names)
-    table.insert(1, "label", data.validation_labels)
-    write_whole(folder / "predictions.csv", table.to_csv(index=False, quoting=csv.QUOTE_MINIMAL).encode())
-    bare = build_vit(run.config.model)  # Keras would save the optimizer too, which is twice as large as the weights
-    bare.set_weights(run.model.get_weights())
-    bare.save(folder / ".unfinished.keras")
-    os.replace(folder / ".unfinished.keras", folder / "model.keras")
-    environment = {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        # the median: the first epoch also builds the graph
-        "seconds_per_epoch": round(float(np.median(seconds)), 2) if seconds else None,
-    }
-    write_whole(folder / "environment.json", json.dumps(environment, indent=1).encode())
-    write_whole(folder / "metrics.json", json.dumps(run.metrics.to_dict(), indent=1).encode())
-    (folder / "checkpoint.npz").unlink(missing_ok=True)

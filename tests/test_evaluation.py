@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from heartai_utils.conditions import NAMES
-from heartai_utils.evaluation import Interval, evaluate, mean_interval, paired_interval, softmax
+from heartai_utils.evaluation import (
+    SCORES,
+    Interval,
+    bootstrap_intervals,
+    calibration,
+    evaluate,
+    fit_temperature,
+    mean_interval,
+    paired_bootstrap,
+    paired_interval,
+    recall_intervals,
+    softmax,
+    wilson_interval,
+)
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -169,3 +182,240 @@ def test_one_run_has_no_interval(values):
 def test_pairs_need_equally_many_runs():
     with pytest.raises(ValueError, match="got 3 and 2"):
         paired_interval([1, 2, 3], [1, 2])
+
+
+# --- intervals over folds ------------------------------------------------------------------------------------
+
+
+def test_overlapping_training_sets_widen_an_interval_by_hand():
+    """Five folds: variance (1/5 + 1/4) s², not 1/5 s²."""
+    values = [0.70, 0.74, 0.78, 0.71, 0.80]
+    plain, corrected = mean_interval(values), mean_interval(values, overlap=0.25)
+    assert corrected.mean == plain.mean and corrected.sd == plain.sd
+    assert (corrected.high - corrected.low) / (plain.high - plain.low) == pytest.approx((0.45 / 0.2) ** 0.5)
+    assert paired_interval([0] * 5, values, overlap=0.25) == corrected
+    with pytest.raises(ValueError, match="overlap=-0.1"):
+        mean_interval(values, overlap=-0.1)
+
+
+def fold_accuracies(x: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """(folds,) how often the nearer of two class means, learnt on the other folds, is the right one."""
+    accuracies = []
+    for held in range(fold.max() + 1):
+        seen = fold != held
+        means = [x[seen & (labels == label)].mean(axis=0) for label in (0, 1)]
+        away = [np.linalg.norm(x[~seen] - mean, axis=1) for mean in means]
+        accuracies.append(np.mean((away[1] < away[0]) == labels[~seen]))
+    return np.array(accuracies)
+
+
+def test_the_corrected_interval_holds_a_difference_of_nothing_as_often_as_it_says():
+    """Two learners that see equally good views of the same pages, in 2 × 5 folds; the plain interval fails."""
+    rng = np.random.default_rng(0)
+    corrected, plain, trials = 0, 0, 200
+    for _ in range(trials):
+        labels = np.arange(60) % 2
+        views = rng.normal(0.4 * (2 * labels - 1)[:, None, None], 1, (60, 2, 3))
+        folds = [rng.permutation(np.arange(60) % 5) for _ in range(2)]
+        first, second = (np.concatenate([fold_accuracies(views[:, v], labels, f) for f in folds]) for v in (0, 1))
+        corrected += (
+            abs((interval := paired_interval(first, second, overlap=0.25)).mean) <= interval.high - interval.mean
+        )
+        plain += abs(interval.mean) <= (interval.high - interval.mean) * (0.1 / 0.35) ** 0.5
+    assert 0.90 <= corrected / trials <= 0.99
+    assert plain / trials < 0.90
+
+
+# --- intervals over pages ------------------------------------------------------------------------------------
+
+SHARES = np.array([142, 30, 233, 86]) / 491  # of the published conditions
+
+
+def drawn(rng: np.random.Generator, groups: int, accuracy: float, copies: int = 1):
+    """Labels, and the verdicts of a model that is right this often whatever the condition; copies share both."""
+    labels = rng.choice(4, groups, p=SHARES)
+    verdicts = np.where(rng.random(groups) < accuracy, labels, (labels + rng.integers(1, 4, groups)) % 4)
+    return np.repeat(labels, copies), np.repeat(verdicts, copies)
+
+
+def true_scores(accuracy: float) -> dict[str, float]:
+    confusion = SHARES[:, None] * ((1 - accuracy) / 3 + np.eye(4) * (accuracy - (1 - accuracy) / 3))
+    f1 = 2 * np.diag(confusion) / (confusion.sum(axis=0) + confusion.sum(axis=1))
+    return {"accuracy": accuracy, "balanced_accuracy": accuracy, "macro_f1": f1.mean()}
+
+
+@given(PAIRS)
+def test_the_bootstrap_scores_are_those_of_evaluate(pairs):
+    labels, verdicts = np.array(pairs).T
+    metrics, intervals = evaluate(labels, verdicts), bootstrap_intervals(labels, verdicts, resamples=20)
+    for name in SCORES:
+        assert intervals[name].mean == pytest.approx(getattr(metrics, name))
+        assert 0 <= intervals[name].low <= intervals[name].high <= 1
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say(copies):
+    rng = np.random.default_rng(copies)
+    truth, held = true_scores(0.76), dict.fromkeys(SCORES, 0)
+    for trial in range(200):
+        labels, verdicts = drawn(rng, 200, 0.76, copies)
+        groups = np.repeat(np.arange(200), copies)
+        for name, interval in bootstrap_intervals(labels, verdicts, groups=groups, resamples=300, seed=trial).items():
+            held[name] += interval.low <= truth[name] <= interval.high
+    for name in SCORES:
+        assert 0.90 <= held[name] / 200 <= 0.99, name
+
+
+def test_copies_add_pages_but_no_evidence():
+    labels, verdicts = drawn(np.random.default_rng(0), 100, 0.8)
+    once = bootstrap_intervals(labels, verdicts)["accuracy"]
+    labels, verdicts, groups = (np.repeat(values, 4) for values in (labels, verdicts, np.arange(100)))
+    assert bootstrap_intervals(labels, verdicts, groups=groups)["accuracy"].sd == pytest.approx(once.sd)
+    assert bootstrap_intervals(labels, verdicts)["accuracy"].sd == pytest.approx(once.sd / 2, rel=0.1)
+    assert str(once).endswith("(100 pages)")
+    named = bootstrap_intervals(labels, verdicts, groups=[f"ID {g}" for g in groups])["accuracy"]
+    assert (named.runs, named.unit) == (100, "groups")
+
+
+def test_the_bootstrap_of_an_accuracy_by_hand():
+    """Its standard error is √(p (1 − p) / n)."""
+    labels = np.zeros(200, int)
+    interval = bootstrap_intervals(labels, (np.arange(200) < 40).astype(int), resamples=4000)["accuracy"]
+    assert interval.mean == 0.8
+    assert interval.sd == pytest.approx((0.8 * 0.2 / 200) ** 0.5, rel=0.05)
+    assert [interval.low, interval.high] == pytest.approx(
+        [0.8 - 1.96 * interval.sd, 0.8 + 1.96 * interval.sd], abs=0.008
+    )
+
+
+def test_the_bootstrap_repeats_with_its_seed():
+    labels, verdicts = drawn(np.random.default_rng(0), 50, 0.7)
+    assert bootstrap_intervals(labels, verdicts) == bootstrap_intervals(labels, verdicts)
+    assert bootstrap_intervals(labels, verdicts) != bootstrap_intervals(labels, verdicts, seed=1)
+    narrow, wide = (bootstrap_intervals(labels, verdicts, confidence=c)["macro_f1"] for c in (0.8, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+    with pytest.raises(ValueError, match="one for each of the 50 pages"):
+        bootstrap_intervals(labels, verdicts, groups=[1, 2])
+
+
+def test_the_paired_bootstrap_holds_a_difference_of_nothing_and_is_narrower():
+    rng = np.random.default_rng(0)
+    held = dict.fromkeys(SCORES, 0)
+    for trial in range(200):
+        labels, common = drawn(rng, 150, 0.8, 2)
+        groups = np.repeat(np.arange(150), 2)
+        # both models err on most of the same pages, and each on some of its own
+        first, second = (np.where(np.repeat(rng.random(150) < 0.9, 2), common, (labels + 1) % 4) for _ in range(2))
+        intervals = paired_bootstrap(labels, first, second, groups=groups, resamples=300, seed=trial)
+        for name, interval in intervals.items():
+            held[name] += interval.low <= 0 <= interval.high
+    for name in SCORES:
+        assert 0.90 <= held[name] / 200 <= 0.99, name
+    alone = [bootstrap_intervals(labels, verdicts, groups=groups)["accuracy"].sd for verdicts in (first, second)]
+    assert intervals["accuracy"].sd < 0.8 * np.hypot(*alone)
+
+
+def test_the_paired_bootstrap_is_second_minus_first():
+    labels, first = drawn(np.random.default_rng(0), 200, 0.6)
+    second = np.where(np.arange(200) % 4 == 0, labels, first)
+    forth, back = paired_bootstrap(labels, first, second), paired_bootstrap(labels, second, first)
+    for name in SCORES:
+        gain = getattr(evaluate(labels, second), name) - getattr(evaluate(labels, first), name)
+        assert forth[name].mean == pytest.approx(gain) == pytest.approx(-back[name].mean)
+        assert 0 < forth[name].low < forth[name].high
+    assert all(interval.low == interval.high == 0 for interval in paired_bootstrap(labels, first, first).values())
+
+
+def test_recall_intervals():
+    table = recall_intervals([0] * 10 + [2] * 4, [0] * 7 + [1] * 3 + [2] * 4)
+    assert list(table.index) == list(NAMES)
+    assert table["pages"].tolist() == [10, 0, 4, 0] and table["right"].tolist() == [7, 0, 4, 0]
+    assert table.loc[NAMES[0], ["recall", "low", "high"]].tolist() == pytest.approx([0.7, *wilson_interval(7, 10)])
+    assert table.loc[NAMES[2], "high"] == 1 and table.loc[NAMES[2], "low"] == pytest.approx(4 / (4 + 1.96**2), rel=1e-3)
+    assert table.loc[NAMES[1], ["recall", "low", "high"]].isna().all()
+
+
+def test_recall_intervals_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(100):
+        table = recall_intervals(*drawn(rng, 120, 0.8))
+        held += [row.low <= 0.8 <= row.high for row in table.itertuples() if row.pages]
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+# --- calibration ---------------------------------------------------------------------------------------------
+
+
+def test_calibration_by_hand():
+    """Two pages of confidence 0.6, one right, and three of 0.9, all right: |1 − 1.2| and |3 − 2.7| pages."""
+    rows = [[0.6, 0.4, 0, 0]] * 2 + [[0.05, 0.9, 0.05, 0]] * 3
+    found = calibration([0, 1, 1, 1, 1], rows, bins=5)
+    assert found.ece == pytest.approx((0.2 + 0.3) / 5)
+    assert found.bins["pages"].tolist() == [0, 0, 2, 0, 3]
+    assert found.bins["confidence"][2] == pytest.approx(0.6) and found.bins["accuracy"][2] == 0.5
+    assert found.bins["accuracy"].isna().tolist() == [True, True, False, True, False]
+    assert calibration([0, 1], np.eye(4)[[0, 1]]).ece == 0
+
+
+def calibrated(rng: np.random.Generator, pages: int, spread: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from the probabilities they stand for."""
+    logits = rng.normal(0, spread, (pages, 4))
+    labels = (rng.random(pages)[:, None] > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(max=3)
+    return labels, logits
+
+
+def test_a_calibrated_model_has_little_error_and_a_boastful_one_much():
+    labels, logits = calibrated(np.random.default_rng(0), 20_000)
+    assert calibration(labels, softmax(logits)).ece < 0.015
+    assert calibration(labels, softmax(3 * logits)).ece > 0.08
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_was_put_in_is_found(temperature):
+    labels, logits = calibrated(np.random.default_rng(1), 20_000)
+    assert fit_temperature(labels, temperature * logits) == pytest.approx(temperature, rel=0.05)
+    # a constant in each row changes nothing, so logarithms of probabilities are logits
+    assert fit_temperature(labels, np.log(softmax(temperature * logits))) == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_fitted_temperature_mends_other_pages_and_changes_no_verdict():
+    rng = np.random.default_rng(2)
+    labels, logits = calibrated(rng, 500)
+    temperature = fit_temperature(labels, 4 * logits)
+    labels, logits = calibrated(rng, 5000)
+    before, after = softmax(4 * logits), softmax(4 * logits / temperature)
+    assert np.array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    assert calibration(labels, after).ece < calibration(labels, before).ece / 3
+
+
+def test_the_temperature_is_the_best_there_is():
+    labels, logits = calibrated(np.random.default_rng(3), 60)
+    logits *= 2.5
+
+    def loss(t):
+        return -np.log(softmax(logits / t)[np.arange(60), labels]).mean()
+
+    found = fit_temperature(labels, logits)
+    assert all(loss(found) <= loss(t) + 1e-9 for t in np.geomspace(0.1, 10, 200))
+
+
+def test_temperatures_at_the_ends():
+    sure = 2.0 * np.eye(4)
+    assert fit_temperature(range(4), sure) < 0.05  # the loss is 0 to rounding from there on
+    assert fit_temperature([1, 2, 3, 0], sure) == pytest.approx(100, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: calibration([0, 1], [[3.0, 0, 0, 0], [0, 1, 0, 0]]), "softmax first"),
+        (lambda: calibration([0, 1], [0, 1]), "softmax first"),
+        (lambda: calibration([0], np.eye(4)[[0]], bins=0), "bins=0"),
+        (lambda: fit_temperature([0, 1], [0, 1]), "not to verdicts"),
+        (lambda: fit_temperature([0], [[-np.inf, 0, 0, 0]]), "diverged"),
+    ],
+)
+def test_what_cannot_be_calibrated(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

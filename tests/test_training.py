@@ -1,9 +1,17 @@
-"""A run repeats to the byte, goes on where it was stopped, and never mixes with another one."""
+"""A run repeats to the byte, goes on where it was stopped, and never mixes with another one.
+
+A run is killed 2 times by default; HEARTAI_KILLS=20 kills it so often.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +19,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heartai_utils import dataset, splits, training, vit
+from heartai_utils import _runs, dataset, downsampling, splits, training, vit
 from heartai_utils._keras import keras
 from heartai_utils.conditions import NAMES
-from heartai_utils.training import Data, RunError, TrainingConfig
+from heartai_utils.evaluation import softmax
+from heartai_utils.training import Augmentation, Data, RunError, TrainingConfig
 
 TINY = vit.ViTConfig(height=32, width_px=32, header_rows=0, tokens=8, width=8, heads=2, depth=1)
 CONFIG = TrainingConfig(TINY, epochs=3, batch_size=8, learning_rate=3e-3, weight_decay=0.01)
+EVERYTHING = replace(
+    CONFIG, epochs=4, batch_size=16, schedule="cosine", warmup_epochs=1, label_smoothing=0.1, class_weights=True,
+    ema_momentum=0.8, clip_norm=1.0, augmentation=Augmentation(), patience=3, report="best",
+)  # fmt: skip
+KILLS = int(os.environ.get("HEARTAI_KILLS", 2))
 RESULTS = ("config.json", "history.csv", "metrics.json", "predictions.csv")
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # see with_graphs
 
 
 class Stopped(Exception):
@@ -35,9 +52,32 @@ def data() -> Data:
     return Data(images[:20], labels[:20], images[20:], labels[20:], names, {"method": "area", "crop": None})
 
 
+def watched(data: Data) -> Data:
+    """The same with the last four training pages monitored instead."""
+    images, labels = data.train_images, data.train_labels
+    return replace(
+        data, train_images=images[:-4], train_labels=labels[:-4], monitor_images=images[-4:], monitor_labels=labels[-4:]
+    )
+
+
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> training.Run:
     return training.train(CONFIG, data, tmp_path_factory.mktemp("runs") / "first", progress=False)
+
+
+@pytest.fixture
+def eagerly():
+    """Run step by step, without first building a graph, which takes longer than these runs."""
+    with_graphs(False)
+    yield
+    with_graphs(True)
+
+
+def with_graphs(used: bool) -> None:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(not used)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +117,7 @@ def test_the_same_seed_gives_the_same_bytes(finished, data, tmp_path, capsys):
     assert printed.out == "" and "epoch 3/3" in printed.err
 
 
-def test_another_seed_gives_other_numbers_and_no_folder_keeps_nothing(finished, data, tmp_path, monkeypatch):
+def test_another_seed_gives_other_numbers_and_no_folder_keeps_nothing(finished, data, tmp_path, monkeypatch, eagerly):
     monkeypatch.chdir(tmp_path)
     other = training.train(replace(CONFIG, seed=1, epochs=1), data, progress=False)
     assert other.history["loss"][0] != finished.history["loss"][0]
@@ -85,29 +125,93 @@ def test_another_seed_gives_other_numbers_and_no_folder_keeps_nothing(finished, 
 
 
 def test_a_stopped_run_ends_as_if_it_had_not_been(finished, data, tmp_path, monkeypatch):
-    keep, folder = training._checkpoint, tmp_path / "stopped"
+    stop_twice_and_compare(CONFIG, data, finished, tmp_path / "stopped", monkeypatch)
 
-    def after_the_first(model, history, folder):
-        keep(model, history, folder)
+
+def test_a_stopped_run_with_every_extra_ends_as_if_it_had_not_been(data, tmp_path, monkeypatch, eagerly):
+    undisturbed = training.train(EVERYTHING, watched(data), tmp_path / "undisturbed", progress=False)
+    stop_twice_and_compare(EVERYTHING, watched(data), undisturbed, tmp_path / "stopped", monkeypatch)
+
+
+def stop_twice_and_compare(config, data, undisturbed, folder, monkeypatch):
+    keep = _runs.write_checkpoint
+
+    def after_the_first(folder, model, history, best):
+        keep(folder, model, history, best)
         raise Stopped
 
-    def before_the_second(model, history, folder):
+    def before_the_second(folder, model, history, best):
         assert len(history) == 2
         raise Stopped
 
     for stop in (after_the_first, before_the_second):
-        monkeypatch.setattr(training, "_checkpoint", stop)
+        monkeypatch.setattr(_runs, "write_checkpoint", stop)
         with pytest.raises(Stopped):
-            training.train(CONFIG, data, folder, progress=False)
+            training.train(config, data, folder, progress=False)
         assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.npz", "config.json"]
         with pytest.raises(RunError, match="no finished run"):
             training.load_run(folder)
-    monkeypatch.setattr(training, "_checkpoint", keep)
-    run = training.train(CONFIG, data, folder, progress=False)
-    assert contents(folder) == contents(finished.folder)
-    for mine, theirs in zip(run.model.get_weights(), finished.model.get_weights(), strict=True):
+    monkeypatch.setattr(_runs, "write_checkpoint", keep)
+    run = training.train(config, data, folder, progress=False)
+    assert_same_run(folder, undisturbed.folder)
+    for mine, theirs in zip(run.model.get_weights(), undisturbed.model.get_weights(), strict=True):
         assert np.array_equal(mine, theirs)
-    assert not (folder / "checkpoint.npz").exists()
+
+
+def assert_same_run(folder: Path, other: Path):
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in other.iterdir())
+    assert contents(folder) == contents(other)
+    for path in folder.glob("*.keras"):
+        pairs = (vit.load_vit(place / path.name).get_weights() for place in (folder, other))
+        for mine, theirs in zip(*pairs, strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(data, tmp_path, eagerly):
+    """With every extra on, at random moments of its life; and no half-written file is left."""
+    rng = np.random.default_rng()
+    data = replace(watched(data), thumbnail={}, validation_files=())  # all that it is then made of are the arrays
+    arrays = {f"{side}_{what}": getattr(data, f"{side}_{what}")
+              for side in ("train", "validation", "monitor") for what in ("images", "labels")}  # fmt: skip
+    np.savez(tmp_path / "data.npz", **arrays)
+    begin = time.monotonic()
+    undisturbed = training.train(TO_BE_KILLED, data, tmp_path / "undisturbed", progress=False)
+    life = time.monotonic() - begin
+    kills, folders = 0, [tmp_path / "killed 0"]
+    while kills < KILLS:
+        if was_killed(tmp_path / "data.npz", folders[-1], rng.uniform(0, life)):
+            kills += 1
+        else:
+            folders.append(tmp_path / f"killed {len(folders)}")
+            assert len(folders) <= 5 * KILLS, "the runs end before they can be killed"
+    training.train(TO_BE_KILLED, data, folders[-1], progress=False)
+    for folder in folders:
+        assert_same_run(folder, undisturbed.folder)
+
+
+TO_BE_KILLED = replace(EVERYTHING, epochs=6, patience=6)
+
+
+def was_killed(arrays: Path, folder: Path, after: float) -> bool:
+    """Start or go on with a run in another process; kill it so many seconds after its imports, if it lives so long."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    program = [sys.executable, __file__, str(arrays), str(folder)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0
+
+
+def run_to_be_killed(arrays: str, folder: str) -> None:
+    with_graphs(False)
+    with np.load(arrays) as kept:
+        data = Data(**kept)
+    print("ready", flush=True)
+    training.train(TO_BE_KILLED, data, folder, progress=False)
 
 
 # --- one folder, one run -------------------------------------------------------------------------------------
@@ -123,6 +227,38 @@ def test_a_finished_run_is_loaded_and_not_repeated(finished, data, monkeypatch):
     run = training.train(CONFIG, data, finished.folder, progress=False)
     assert run.metrics == finished.metrics and run.history.equals(finished.history)
     assert {path: path.stat().st_mtime_ns for path in finished.folder.iterdir()} == before
+
+
+def test_a_run_from_before_a_setting_was_there_is_the_same_run(finished, data, tmp_path):
+    folder = tmp_path / "older"
+    shutil.copytree(finished.folder, folder)
+    record = json.loads((folder / "config.json").read_text())
+    older = ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+    record["training"] = {name: record["training"][name] for name in ("model", *older)}
+    (folder / "config.json").write_text(json.dumps(record))
+    assert training.load_run(folder).config == CONFIG
+    assert training.train(CONFIG, data, folder, progress=False).metrics == finished.metrics
+    with pytest.raises(RunError, match="training.patience is None, not 2"):
+        training.train(replace(CONFIG, patience=2), watched(data), folder, progress=False)
+
+
+def test_a_configuration_survives_its_record():
+    for config in (CONFIG, EVERYTHING):
+        assert TrainingConfig.from_record(json.loads(json.dumps(config.to_record()))) == config
+    weights = Path(__file__).parents[1] / "data" / "weights" / "course.json"
+    settings = json.loads(weights.read_text())["training"]
+    assert TrainingConfig.from_record(settings).epochs == settings["epochs"]
+    with pytest.raises(TypeError):
+        TrainingConfig.from_record({"momentum": 0.9})
+
+
+def test_what_a_killed_run_left_behind_is_cleared_away(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    for name in ("checkpoint.npz", ".history.csv.1-2.part", ".7.model.keras"):
+        (folder / name).write_bytes(b"half")
+    training.train(CONFIG, data, folder, progress=False)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in finished.folder.iterdir())
 
 
 def test_load_run_gives_everything_back(finished, data):
@@ -223,10 +359,172 @@ def test_without_weight_decay_nothing_moves_by_itself():
         np.testing.assert_array_equal(after, before)
 
 
+# --- what is off by default --------------------------------------------------------------------------------------
+
+STILL = replace(TINY, dropout=0.0)  # so that the loss of a step is that of the initial weights
+
+
+def first_loss(data: Data, **settings) -> float:
+    """The loss that one step over all training pages reports: that of the initial weights."""
+    config = TrainingConfig(STILL, epochs=1, batch_size=64, **settings)
+    return training.train(config, data, progress=False).history["loss"][0]
+
+
+def initial_losses(data: Data) -> np.ndarray:
+    """(pages, 4) minus the logarithm of what the initial weights give each condition."""
+    return -np.log(softmax(vit.build_vit(STILL, 0).predict(data.train_images, verbose=0)))
+
+
+def test_label_smoothing_spreads_a_share_in_training_alone(data, eagerly):
+    losses = initial_losses(data)
+    own = losses[np.arange(20), data.train_labels]
+    assert first_loss(data) == pytest.approx(own.mean(), rel=1e-5)
+    assert first_loss(data, label_smoothing=0.2) == pytest.approx(
+        (0.8 * own + 0.2 * losses.mean(axis=1)).mean(), rel=1e-5
+    )
+    run = training.train(replace(CONFIG, epochs=1, label_smoothing=0.2), data, progress=False)
+    truth = run.probabilities[np.arange(10), data.validation_labels]
+    assert run.history["val_loss"].iloc[-1] == pytest.approx(-np.log(truth).mean(), abs=1e-5)
+    assert run.history["val_accuracy"].iloc[-1] == pytest.approx(run.metrics.accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_let_each_condition_count_alike(data, smoothing, eagerly):
+    labels = np.repeat([0, 1, 2], [14, 4, 2])
+    rare = replace(data, train_labels=labels)
+    losses = initial_losses(rare)
+    each = (1 - smoothing) * losses[np.arange(20), labels] + smoothing * losses.mean(axis=1)
+    alike = np.mean([each[labels == label].mean() for label in range(3)])
+    assert first_loss(rare, class_weights=True, label_smoothing=smoothing) == pytest.approx(alike, rel=1e-5)
+
+
+def test_the_learning_rate_climbs_and_falls():
+    config = TrainingConfig(TINY, epochs=5, learning_rate=0.4, schedule="cosine", warmup_epochs=1)
+    rate = training.learning_rate(config, steps_per_epoch=10)
+    steps = np.arange(51)
+    expected = np.where(steps < 10, 0.04 * steps, 0.2 * (1 + np.cos(np.pi * (steps - 10) / 40)))
+    assert [float(rate(step)) for step in steps] == pytest.approx(list(expected), abs=1e-6)
+    at_once = training.learning_rate(replace(config, warmup_epochs=0), steps_per_epoch=10)
+    assert [float(at_once(step)) for step in (0, 25, 50)] == pytest.approx([0.4, 0.2, 0], abs=1e-6)
+    assert training.learning_rate(replace(config, schedule="constant", warmup_epochs=0), 10) == 0.4
+
+
+def test_decay_follows_the_schedule():
+    """A step without gradient shrinks kernels by that step's learning rate times the decay."""
+    model = vit.build_vit(TINY, seed=0)
+    config = TrainingConfig(TINY, epochs=2, learning_rate=0.1, weight_decay=2.0, schedule="cosine")
+    optimizer = training.make_optimizer(model, config, steps_per_epoch=2)
+    optimizer.build(model.trainable_variables)
+    kernel = training.decayed_variables(model)[0]
+    before = keras.ops.convert_to_numpy(kernel).copy()
+    shrunk = 1.0
+    for step in range(4):
+        optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
+        shrunk *= 1 - 2.0 * 0.05 * (1 + np.cos(np.pi * step / 4))
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), before * shrunk, rtol=1e-5)
+
+
+def test_the_whole_gradient_is_clipped_to_its_length():
+    model = vit.build_vit(TINY, seed=0)
+    optimizer = training.make_optimizer(model, TrainingConfig(TINY, clip_norm=0.5))
+    optimizer.build(model.trainable_variables)
+    optimizer.apply([keras.ops.ones(v.shape) for v in model.trainable_variables])
+    # Adam's first momentum is a tenth of the gradient
+    momenta = [keras.ops.convert_to_numpy(v).ravel() for v in optimizer.variables if "momentum" in v.path]
+    assert np.linalg.norm(np.concatenate(momenta)) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_averaged_weights_are_judged_and_kept_but_not_trained_on(data, eagerly):
+    config = replace(CONFIG, epochs=2)
+    plain = training.train(config, data, progress=False)
+    averaged = training.train(replace(config, ema_momentum=0.8), data, progress=False)
+    assert averaged.history["loss"].tolist() == plain.history["loss"].tolist()
+    assert averaged.history["val_loss"].tolist() != plain.history["val_loss"].tolist()
+    truth = averaged.probabilities[np.arange(10), data.validation_labels]
+    assert averaged.history["val_loss"].iloc[-1] == pytest.approx(-np.log(truth).mean(), abs=1e-5)
+
+
+def test_the_average_is_that_of_the_weights_after_each_step():
+    model = vit.build_vit(TINY, seed=0)
+    optimizer = training.make_optimizer(model, TrainingConfig(TINY, ema_momentum=0.7))
+    optimizer.build(model.trainable_variables)
+    head = next(v for v in model.trainable_variables if "head" in v.path)
+    average = None
+    for step in range(4):
+        optimizer.apply([keras.ops.full(v.shape, step - 1.0) for v in model.trainable_variables])
+        weights = keras.ops.convert_to_numpy(head).copy()
+        average = weights if average is None else 0.7 * average + 0.3 * weights
+    optimizer.finalize_variable_values(model.trainable_variables)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(head), average, rtol=1e-5, atol=1e-7)
+
+
+def test_augmentation_changes_training_pages_alone(data, eagerly):
+    same = training.train(replace(CONFIG, epochs=1), data, progress=False)
+    nothing = Augmentation(0, 0, 0, 0, 0)
+    assert training.train(replace(CONFIG, epochs=1, augmentation=nothing), data, progress=False).history.equals(
+        same.history
+    )
+    changed = training.train(replace(CONFIG, epochs=1, augmentation=Augmentation()), data, progress=False)
+    assert changed.history["loss"][0] != same.history["loss"][0]
+
+
+# --- choosing an epoch ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_over"),
+    [([], False), ([3], False), ([3, 4], False), ([3, 4, 4], True), ([3, 4, 2], False), ([3, 3, 3], True)],
+)
+def test_a_run_stops_when_the_monitored_loss_has_not_become_lower(losses, is_over):
+    history = [{"monitor_loss": loss} for loss in losses]
+    assert training._is_over(history, replace(CONFIG, epochs=9, patience=2)) == is_over
+    assert not training._is_over(history, replace(CONFIG, epochs=9))
+    assert training._is_over(history, replace(CONFIG, epochs=3)) == (len(losses) == 3)
+
+
+@pytest.mark.parametrize("report", ["last", "best"])
+def test_best_and_last_weights_are_those_of_their_epochs(report, data, tmp_path, eagerly):
+    data = watched(data)
+    config = replace(CONFIG, epochs=8, batch_size=16, learning_rate=0.02, patience=3, report=report)
+    run = training.train(config, data, tmp_path / "run", progress=False)
+    history = run.history.set_index("epoch")
+    assert run.best_epoch == history["monitor_loss"].idxmin()
+    assert len(history) == min(8, run.best_epoch + 3)
+    reported = {"last": len(history), "best": run.best_epoch}[report]
+    assert run.metrics.accuracy == pytest.approx(history["val_accuracy"][reported], abs=1e-6)
+
+    for name, epoch in (("best", run.best_epoch), ("last", len(history))):
+        file = "model" if name == report else name
+        probabilities = training.predict(vit.load_vit(run.folder / f"{file}.keras"), data.monitor_images)
+        loss = -np.log(probabilities[np.arange(4), data.monitor_labels]).mean()
+        assert loss == pytest.approx(history["monitor_loss"][epoch], abs=1e-5)
+    assert training.load_run(run.folder).best_epoch == run.best_epoch
+    config = json.loads((run.folder / "config.json").read_text())
+    assert config["pages"] == {"train": 16, "validation": 10, "monitor": 4}
+
+
+@pytest.mark.parametrize("settings", [{"patience": 2}, {"report": "best"}])
+def test_no_epoch_is_chosen_by_its_validation_score(settings, data, tmp_path):
+    with pytest.raises(ValueError, match=r"monitor=0\.15"):
+        training.train(replace(CONFIG, **settings), data, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_monitored_pages_only_watch(data, eagerly):
+    """Without patience they change nothing of the training."""
+    data = watched(data)
+    without = replace(data, monitor_images=None, monitor_labels=None)
+    assert data.fingerprint != without.fingerprint
+    seen, unseen = (training.train(replace(CONFIG, epochs=2), d, progress=False).history for d in (data, without))
+    assert seen[unseen.columns].equals(unseen)
+    with pytest.raises(ValueError, match="monitor: images and labels belong together"):
+        replace(data, monitor_labels=None)
+
+
 # --- what goes wrong -----------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_diverges_is_said_and_leaves_no_result(data, tmp_path):
+def test_a_loss_that_diverges_is_said_and_leaves_no_result(data, tmp_path, eagerly):
     with pytest.raises(ValueError, match=r"the loss became nan in epoch \d: lower the learning rate"):
         training.train(replace(CONFIG, learning_rate=1e30), data, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "metrics.json").exists()
@@ -241,6 +539,14 @@ def test_a_loss_that_diverges_is_said_and_leaves_no_result(data, tmp_path):
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"weight_decay": -1e-4}, "weight_decay=-0.0001"),
         ({"weight_decay": float("nan")}, "weight_decay=nan"),
+        ({"schedule": "step"}, "schedule='step': use one of constant, cosine"),
+        ({"report": "first"}, "report='first': use one of last, best"),
+        ({"warmup_epochs": 1}, "warmup_epochs=1: use 0 to 0"),
+        ({"schedule": "cosine", "epochs": 5, "warmup_epochs": 5}, "use 0 to 4 with 5 epochs"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"ema_momentum": 1.0}, "ema_momentum=1.0"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0"),
+        ({"patience": 0}, "patience=0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
@@ -291,6 +597,30 @@ def test_load_data_skips_and_names_what_cannot_be_read(tmp_path, capsys):
     assert said.count("skipped") == 2
 
 
+def test_load_data_monitors_a_part_of_the_training_side(monkeypatch):
+    """48 pages, of each condition six printed IDs with two pages each; an image's grey is its number."""
+    page = np.arange(48)
+    catalogue = pd.DataFrame({"path": [f"{i}.jpg" for i in page], "file": page.astype(str), "md5": page.astype(str)})
+    catalogue["label"], catalogue["copy_group"], catalogue["id_group"] = page % 4, page, page % 24
+    catalogue["condition"] = np.array(NAMES)[page % 4]
+
+    def thumbnails(paths, **_):
+        images = np.array([int(Path(path).stem) for path in paths], np.uint8)[:, None, None]
+        nothing = pd.DataFrame(columns=["position", "path", "reason"])
+        return downsampling.Thumbnails(images, np.arange(len(paths)), nothing)
+
+    monkeypatch.setattr(downsampling, "load_thumbnails", thumbnails)
+    split = splits.grouped(catalogue, validation=1 / 3, seed=1)
+    whole, parted = (training.load_data(catalogue, split, monitor=share) for share in (0.0, 0.25))
+    assert np.array_equal(parted.validation_images, whole.validation_images)
+    assert parted.validation_files == whole.validation_files and not whole.is_monitored
+    trained, monitored = parted.train_images.ravel(), parted.monitor_images.ravel()
+    assert sorted([*trained, *monitored]) == sorted(whole.train_images.ravel())
+    assert np.bincount(monitored % 4).tolist() == [2, 2, 2, 2] == np.bincount(parted.monitor_labels).tolist()
+    assert not set(trained % 24) & set(monitored % 24)
+    assert np.array_equal(parted.train_labels, trained % 4) and np.array_equal(parted.monitor_labels, monitored % 4)
+
+
 # --- what goes wrong on disk and in the data ----------------------------------------------------------------------
 
 
@@ -305,15 +635,15 @@ def test_a_damaged_run_is_named_with_the_cure(name, finished, data, tmp_path):
         training.train(CONFIG, data, folder, progress=False)
 
 
-def test_a_damaged_checkpoint_is_named_with_the_cure(data, tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_is_named_with_the_cure(data, tmp_path, monkeypatch, eagerly):
     folder = tmp_path / "run"
-    write = training._checkpoint
+    write = _runs.write_checkpoint
 
     def stop_after_the_first(*arguments):
         write(*arguments)
         raise Stopped
 
-    monkeypatch.setattr(training, "_checkpoint", stop_after_the_first)
+    monkeypatch.setattr(_runs, "write_checkpoint", stop_after_the_first)
     with pytest.raises(Stopped):
         training.train(CONFIG, data, folder, progress=False)
     (folder / "checkpoint.npz").write_bytes(b"junk")
@@ -321,7 +651,7 @@ def test_a_damaged_checkpoint_is_named_with_the_cure(data, tmp_path, monkeypatch
         training.train(CONFIG, data, folder, progress=False)
 
 
-def test_a_run_that_failed_before_its_first_epoch_does_not_block_its_folder(data, tmp_path, monkeypatch):
+def test_a_run_that_failed_before_its_first_epoch_does_not_block_its_folder(data, tmp_path, monkeypatch, eagerly):
     folder = tmp_path / "run"
     with monkeypatch.context() as broken:
         broken.setattr(training, "build_vit", never)
@@ -336,3 +666,7 @@ def test_one_condition_alone_cannot_be_trained(tmp_path):
     split = splits.as_published(catalogue, seed=0)
     with pytest.raises(ValueError, match="nothing to tell apart"):
         training.load_data(catalogue, split, cache_dir=tmp_path / "cache", progress=False)
+
+
+if __name__ == "__main__":
+    run_to_be_killed(*sys.argv[1:])
