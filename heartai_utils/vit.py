@@ -2,12 +2,14 @@
 
     thumbnail (182, 256) -> ink -> 22 x 32 patches of 8 x 8 -> tokens -> blocks of attention and MLP -> mean -> logits
 
-After Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv:2010.11929), with three decisions of our own:
+After Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv:2010.11929), with decisions of our own:
 
 * 182 / 8 = 22.75. The six leftover rows are the footer with its printed heart rate, and are *dropped*
   (``leftover="drop"``, 704 patches); ``leftover="pad"`` adds two rows of paper instead (736 patches).
 * Most of a page is blank. With ``tokens=K`` only the K patches with the most ink become tokens, and none from the
   header. K is fixed, so shapes stay static; attention costs K² instead of 704².
+* With ``patch_dropout`` a step of training sees only a random part of a page's tokens: it costs less, and no page looks
+  twice the same (Liu et al. 2022, arXiv:2208.07220; Li et al. 2022, arXiv:2212.00794).
 * The tokens are averaged instead of read from a class token (Beyer et al. 2022, arXiv:2205.01580).
 
 It is written with ``keras.ops`` alone and runs on every Keras backend.
@@ -39,6 +41,8 @@ class ViTConfig:
         mlp_ratio: hidden width of the MLP over ``width``.
         dropout: rate on what enters and what each attention and MLP adds, while training. Not on the attention
             weights: drawing 704² random numbers per head would cost as much as the attention itself.
+        patch_dropout: share of the tokens left out at random, page by page, while training. Nothing is left out, nor
+            scaled, in inference.
         classes: number of logits.
     """
 
@@ -53,6 +57,7 @@ class ViTConfig:
     depth: int = 4
     mlp_ratio: float = 2.0
     dropout: float = 0.1
+    patch_dropout: float = 0.0
     classes: int = 4
 
     def __post_init__(self) -> None:
@@ -68,6 +73,8 @@ class ViTConfig:
         candidates = (rows - self.header_rows) * columns
         if self.tokens is not None and not 1 <= self.tokens <= candidates:
             raise ValueError(f"tokens={self.tokens}: use 1 to {candidates}, or None for all {rows * columns} patches")
+        if not 0 <= self.patch_dropout < 1:
+            raise ValueError(f"patch_dropout={self.patch_dropout}: use 0 (leave nothing out) up to, not including, 1")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -77,8 +84,13 @@ class ViTConfig:
 
     @property
     def sequence_length(self) -> int:
-        """Tokens that attention sees."""
+        """Tokens that attention sees, in inference."""
         return self.tokens or self.grid[0] * self.grid[1]
+
+    @property
+    def training_tokens(self) -> int:
+        """Tokens that attention sees while training: those that ``patch_dropout`` leaves, at least one."""
+        return max(1, round(self.sequence_length * (1 - self.patch_dropout)))
 
 
 PRESETS = {
@@ -129,14 +141,11 @@ class Patches(layers.Layer):
         ink = ops.transpose(ink, (0, 1, 3, 2, 4))
         return ops.reshape(ink, (-1, rows * columns, side * side))
 
-    def get_config(self):
-        return super().get_config() | {"patch_size": self.patch_size, "leftover": self.leftover}
-
 
 def inkiest(patches, count: int, first: int = 0):
     """Positions of the patches with most ink, in reading order.
 
-    The darkness is squared, so that the black trace counts for more than the grid's dots, which lie on all patches.
+    The darkness is squared, so that the dark trace counts for more than what is left of the grid, on all patches alike.
 
     Args:
         patches: (batch, patches, pixels) ink.
@@ -148,6 +157,21 @@ def inkiest(patches, count: int, first: int = 0):
     """
     amount = ops.sum(ops.square(patches[:, first:]), axis=-1)
     return ops.sort(ops.top_k(amount, count)[1], axis=-1) + first
+
+
+def some_places(pages, count: int, keep: int, seed):
+    """For each page ``keep`` of the numbers 0 … count − 1, drawn without repetition: (pages, keep), ascending."""
+    return ops.sort(ops.top_k(keras.random.uniform((pages, count), seed=seed), keep)[1], axis=-1)
+
+
+def rows_at(values, positions):
+    """The rows of each page at its own positions: (batch, rows, width), (batch, kept) -> (batch, kept, width).
+
+    All pages are laid below each other and whole rows taken; ``ops.take_along_axis`` would fetch number by number.
+    """
+    pages, (count, width) = ops.shape(values)[0], values.shape[1:]
+    above = ops.arange(pages, dtype=positions.dtype)[:, None] * count
+    return ops.take(ops.reshape(values, (-1, width)), above + positions, axis=0)
 
 
 @register
@@ -162,7 +186,7 @@ class TokenEmbedding(layers.Layer):
     def __init__(self, patches: int, width: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         self.patches, self.width, self.seed = patches, width, seed
-        self.project = layers.Dense(width, kernel_initializer=_initializer(seed), name="projection")
+        self.project = _dense(width, seed, name="projection")
 
     def build(self, shape):
         self.project.build(shape)
@@ -178,11 +202,8 @@ class TokenEmbedding(layers.Layer):
             # A table for each page, and not one gather for all: on several threads the gradients of a gather that
             # names a place twice are added in any order, and two runs with one seed would differ in the last digits.
             place = ops.broadcast_to(place, (ops.shape(patches)[0], self.patches, self.width))
-            place = ops.take_along_axis(place, positions[..., None], axis=1)
+            place = rows_at(place, positions)
         return self.project(patches) + place
-
-    def get_config(self):
-        return super().get_config() | {"patches": self.patches, "width": self.width, "seed": self.seed}
 
 
 @register
@@ -201,10 +222,8 @@ class SelfAttention(layers.Layer):
 
     def build(self, shape):
         width = shape[-1]
-        self.query_key_value = layers.Dense(
-            3 * width, kernel_initializer=_initializer(self.seed), name="query_key_value"
-        )
-        self.output_projection = layers.Dense(width, kernel_initializer=_initializer(self.seed + 1), name="output")
+        self.query_key_value = _dense(3 * width, self.seed, name="query_key_value")
+        self.output_projection = _dense(width, self.seed + 1, name="output")
         self.query_key_value.build(shape)
         self.output_projection.build(shape)
 
@@ -218,9 +237,6 @@ class SelfAttention(layers.Layer):
         gathered = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         gathered = ops.reshape(gathered, (-1, count, width))
         return self.output_projection(gathered), weights
-
-    def get_config(self):
-        return super().get_config() | {"heads": self.heads, "seed": self.seed}
 
 
 @register
@@ -242,10 +258,8 @@ class Block(layers.Layer):
     def build(self, shape):
         width = shape[-1]
         hidden = int(width * self.mlp_ratio)
-        self.expand = layers.Dense(
-            hidden, activation="gelu", kernel_initializer=_initializer(self.seed + 3), name="expand"
-        )
-        self.contract = layers.Dense(width, kernel_initializer=_initializer(self.seed + 4), name="contract")
+        self.expand = _dense(hidden, self.seed + 3, name="expand", activation="gelu")
+        self.contract = _dense(width, self.seed + 4, name="contract")
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.expand):
             layer.build(shape)
         self.contract.build((*shape[:-1], hidden))
@@ -255,14 +269,6 @@ class Block(layers.Layer):
         tokens = tokens + self.dropout(gathered, training=training)
         thought = self.contract(self.expand(self.mlp_norm(tokens)))
         return tokens + self.dropout(thought, training=training), weights
-
-    def get_config(self):
-        return super().get_config() | {
-            "heads": self.heads,
-            "mlp_ratio": self.mlp_ratio,
-            "dropout": self.rate,
-            "seed": self.seed,
-        }
 
 
 @register
@@ -284,13 +290,14 @@ class VisionTransformer(keras.Model):
 
     def __init__(self, config: ViTConfig | dict | None = None, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if config is None:
-            config = PRESETS["course"]
+        config = config or PRESETS["course"]
         self.config = config if isinstance(config, ViTConfig) else ViTConfig(**config)
         self.seed = seed
         c = self.config
         rows, columns = c.grid
-        self.patches = Patches(c.patch_size, c.leftover, name="patches")
+        # in float32 under every dtype policy: half precision would not tell which of two patches has more ink
+        self.patches = Patches(c.patch_size, c.leftover, dtype="float32", name="patches")
+        self.places_seed = keras.random.SeedGenerator(_spread(seed, 98)) if c.patch_dropout else None
         self.embedding = TokenEmbedding(rows * columns, c.width, seed=_spread(seed, 0), name="embedding")
         self.dropout = layers.Dropout(c.dropout, seed=_spread(seed, 1))
         self.blocks = [
@@ -298,7 +305,7 @@ class VisionTransformer(keras.Model):
             for i in range(c.depth)
         ]
         self.norm = layers.LayerNormalization(epsilon=1e-6, name="norm")
-        self.head = layers.Dense(c.classes, kernel_initializer=_initializer(_spread(seed, 99)), name="head")
+        self.head = _dense(c.classes, _spread(seed, 99), name="head")
 
     def build(self, shape=None):
         c = self.config
@@ -314,10 +321,12 @@ class VisionTransformer(keras.Model):
         c = self.config
         patches = self.patches(images)
         positions = None
-        kept = patches
         if c.tokens is not None:
             positions = inkiest(patches, c.tokens, first=c.header_rows * c.grid[1])
-            kept = ops.take_along_axis(patches, positions[..., None], axis=1)
+        if training and c.patch_dropout:
+            places = some_places(ops.shape(patches)[0], c.sequence_length, c.training_tokens, self.places_seed)
+            positions = places if positions is None else ops.take_along_axis(positions, places, axis=1)
+        kept = patches if positions is None else rows_at(patches, positions)
         tokens = self.dropout(self.embedding(kept, positions), training=training)
         values = {"patches": patches, "positions": positions, "tokens": tokens}
         for number, block in enumerate(self.blocks, start=1):
@@ -353,6 +362,24 @@ def count_parameters(config: ViTConfig) -> int:
     return embedding + config.depth * block + head
 
 
+def count_operations(config: ViTConfig, training: bool = False) -> int:
+    """Floating-point operations of the matrix products for one page; a multiplication and an addition are two.
+
+    With N tokens, width D, hidden width H, patches of p pixels and L blocks: embedding 2NpD; each block 8ND² (queries,
+    keys, values, output) + 4N²D (scores and gathering, all heads together) + 4NDH (MLP); head 2D·classes.
+
+    Args:
+        training: count a step of training: the tokens that ``patch_dropout`` leaves, and three times the products,
+            as the gradient of a product is two more; the pixels alone need none.
+    """
+    tokens = config.training_tokens if training else config.sequence_length
+    width, hidden = config.width, int(config.width * config.mlp_ratio)
+    embedding = 2 * tokens * config.patch_size**2 * width
+    block = 8 * tokens * width**2 + 4 * tokens**2 * width + 4 * tokens * width * hidden
+    forward = embedding + config.depth * block + 2 * width * config.classes
+    return 3 * forward - embedding if training else forward
+
+
 def load_vit(path) -> VisionTransformer:
     """Load a model saved with ``model.save("….keras")``, in Keras's safe mode.
 
@@ -362,8 +389,8 @@ def load_vit(path) -> VisionTransformer:
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _initializer(seed: int):
-    return keras.initializers.GlorotUniform(seed=seed)
+def _dense(units: int, seed: int, **kwargs) -> layers.Dense:
+    return layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed=seed), **kwargs)
 
 
 def _spread(seed: int, part: int) -> int:

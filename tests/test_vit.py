@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chapter_code import definitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
 
 from heartai_utils import vit
 from heartai_utils._keras import keras
@@ -100,6 +102,62 @@ def test_tokens_come_from_the_inkiest_patches_with_the_places_of_the_page(model)
     np.testing.assert_allclose(values["tokens"], expected, atol=1e-5)
 
 
+def test_rows_are_taken_page_by_page():
+    rng = np.random.default_rng(0)
+    values, positions = rng.normal(size=(3, 7, 4)).astype(np.float32), rng.integers(0, 7, (3, 5), dtype=np.int32)
+    expected = np.take_along_axis(values, positions[..., None], axis=1)
+    np.testing.assert_array_equal(vit.rows_at(values, positions), expected)
+
+
+# --- patch dropout ---
+
+
+def places(model, images, training=True):
+    return to_numpy(model(images, training=training, return_intermediates=True)[1]["positions"])
+
+
+def test_patch_dropout_leaves_a_fixed_number_of_the_inkiest():
+    model = vit.build_vit(replace(SMALL, patch_dropout=0.3))
+    assert model.config.training_tokens == 17 and model.config.sequence_length == 24
+    images = pages(5)
+    kept, inkiest = places(model, images), places(model, images, training=False)
+    assert kept.shape == (5, 17) and (np.diff(kept, axis=1) > 0).all()
+    assert all(set(some) < set(every) for some, every in zip(kept, inkiest, strict=True))
+    _, values = model(keras.Input((182, 256)), training=True, return_intermediates=True)  # shapes stay static
+    assert values["tokens"].shape == (None, 17, 16) and values["attention_2"].shape == (None, 2, 17, 17)
+
+
+def test_patch_dropout_without_selection():
+    config = vit.ViTConfig(height=38, width_px=48, header_rows=0, width=16, heads=2, depth=1, patch_dropout=0.5)
+    kept = places(vit.build_vit(config), pages(30, height=38, width=48))
+    assert kept.shape == (30, 12) and set(kept.ravel()) == set(range(24)) and (np.diff(kept, axis=1) > 0).all()
+
+
+def test_patch_dropout_changes_nothing_in_inference(model):
+    dropping = vit.build_vit(replace(SMALL, patch_dropout=0.5), seed=3)
+    np.testing.assert_array_equal(dropping(pages()), model(pages()))
+    assert dropping.count_params() == model.count_params()
+
+
+def test_patch_dropout_draws_by_page_by_step_and_by_seed():
+    config, images = replace(SMALL, patch_dropout=0.5), np.repeat(pages(1), 4, axis=0)
+    model = vit.build_vit(config, seed=1)
+    first, second = places(model, images), places(model, images)
+    assert len({tuple(row) for row in [*first, *second]}) == 8
+    again, other = vit.build_vit(config, seed=1), vit.build_vit(config, seed=2)
+    np.testing.assert_array_equal(places(again, images), first)
+    assert not np.array_equal(places(other, images), first)
+    for variable, after_a_step in zip(other.variables, again.variables, strict=True):
+        variable.assign(after_a_step)  # a run that goes on from a checkpoint draws what it would have drawn
+    np.testing.assert_array_equal(places(other, images), second)
+
+
+def test_patch_dropout_keeps_each_place_equally_often():
+    drawn = to_numpy(vit.some_places(4000, 12, 9, seed=5))
+    often = np.bincount(drawn.ravel(), minlength=12) / 4000
+    np.testing.assert_allclose(often, 0.75, atol=5 * (0.75 * 0.25 / 4000) ** 0.5)
+
+
 # --- attention ---
 
 
@@ -190,6 +248,43 @@ def test_heads_and_tokens_cost_no_parameters():
     assert len({vit.count_parameters(vit.ViTConfig(heads=h, tokens=t)) for h in (1, 4, 8) for t in (None, 50)}) == 1
 
 
+def operations_of(graph) -> int:
+    """Floating-point operations of all matrix products in a TensorFlow graph, taken from their shapes."""
+    count = 0
+    for op in graph.get_operations():
+        if "MatMul" in op.type:
+            transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+            count += 2 * op.outputs[0].shape.num_elements() * op.inputs[0].shape[-2 if transposed else -1]
+    return count
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tokens=None, patch_dropout=0.7, mlp_ratio=1.5)])
+def test_operations_by_formula(config):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("counted in TensorFlow's graph")
+    import tensorflow as tf
+
+    model = vit.build_vit(config)
+    one_page = tf.TensorSpec((1, 182, 256), tf.uint8)
+
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+        return tape.gradient(logits, model.trainable_variables)
+
+    for function, training in ((lambda images: model(images, training=False), False), (gradients, True)):
+        graph = tf.function(function).get_concrete_function(one_page).graph
+        assert operations_of(graph) == vit.count_operations(config, training=training)
+
+
+def test_operations_are_those_of_chapter_05():
+    by_block = definitions("05_attention_and_the_transformer_block", np=np, erf=erf)["block_operations"]
+    for config in (vit.preset("course"), vit.preset("reference")):
+        one_more = replace(config, depth=config.depth + 1)
+        difference = vit.count_operations(one_more) - vit.count_operations(config)
+        assert difference == sum(by_block(config.sequence_length).values())
+
+
 def weights_of(seed):
     return vit.build_vit(SMALL, seed=seed).get_weights()
 
@@ -255,6 +350,20 @@ def test_saved_and_loaded_in_safe_mode(model, tmp_path):
     np.testing.assert_array_equal(loaded(pages()), model(pages()))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [vit.Patches(4, leftover="pad"), vit.TokenEmbedding(9, 8, seed=3), vit.SelfAttention(2, seed=5),
+     vit.Block(2, 1.5, dropout=0.2, seed=7, name="block")],
+    ids=lambda layer: type(layer).__name__,
+)  # fmt: skip
+def test_layers_come_back_from_their_configuration(layer):
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    assert type(again) is type(layer) and keras.saving.serialize_keras_object(again) == config
+    given = set(vars(layer)) & {"patch_size", "leftover", "patches", "width", "heads", "mlp_ratio", "rate", "seed"}
+    assert len(given) >= 2 and all(getattr(again, name) == getattr(layer, name) for name in given)
+
+
 def test_loading_what_is_not_there(tmp_path):
     with pytest.raises((FileNotFoundError, ValueError), match="nowhere"):
         vit.load_vit(tmp_path / "nowhere.keras")
@@ -270,6 +379,8 @@ def test_loading_what_is_not_there(tmp_path):
         ({"width": 30, "heads": 4}, "width 30 is no multiple of 4 heads"),
         ({"height": 7}, "holds no patch of 8 × 8"),
         ({"tokens": 0}, "use 1 to 576"),
+        ({"patch_dropout": 1.0}, "patch_dropout=1.0: use 0"),
+        ({"patch_dropout": -0.1}, "patch_dropout=-0.1: use 0"),
         ({"tokens": 577}, "use 1 to 576, or None for all 704"),
         ({"tokens": 577, "leftover": "pad", "header_rows": 5}, "use 1 to 576, or None for all 736"),
     ],
