@@ -169,10 +169,10 @@ def train(
     method: Annotated[
         str,
         typer.Option(
-            help="Interpolation for the thumbnails: nearest, linear, cubic, area, lanczos, or pillow-nearest, -box, "
-            "-bilinear, -hamming, -bicubic, -lanczos."
+            help="How pages are shrunk: even-ink, the course's own; area, linear … of OpenCV; pillow-… and tf-… "
+            "(chapter 03 compares them; an unknown name lists all)."
         ),
-    ] = "area",
+    ] = "even-ink",
     crop: Annotated[
         str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
     ] = None,
@@ -216,11 +216,9 @@ def predict(
 
     reader = PageReader(model)
     failed = read = 0
-    for page in pages:
-        try:
-            verdict = reader.read(page)
-        except (ValueError, OSError) as error:
-            _complain(error)
+    for page, verdict in zip(pages, reader.read_all(pages), strict=True):
+        if isinstance(verdict, Exception):
+            _complain(verdict)
             failed += 1
             continue
         read += 1

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from heartai_utils import downsampling, training
+from heartai_utils._runs import damage_told
 from heartai_utils.conditions import NAMES
 from heartai_utils.vit import load_vit
 
@@ -52,13 +59,9 @@ class PageReader:
             record = path.with_suffix(".json")
             if path.suffix != ".keras" or not path.is_file() or not record.is_file():
                 raise training.RunError(f"{path} is no model: name a folder that `heartai train` wrote")
-            try:
+            with damage_told(f"{path} or its record is damaged: restore both, or name another model"):
                 self.model, kept = load_vit(path), json.loads(record.read_text())
                 self.thumbnail, self.about = kept["thumbnail"], kept["about"]
-            except (ValueError, KeyError) as error:
-                raise training.RunError(
-                    f"{path} or its record is damaged: restore both, or name another model"
-                ) from error
 
     def read(self, page: str | Path) -> Verdict:
         """The verdict on one page.
@@ -66,6 +69,31 @@ class PageReader:
         Raises:
             heartai_utils.page.PageError: the file is no page that can be read; the message says why.
         """
-        image = downsampling.thumbnail(page, **self.thumbnail)
-        probabilities = training.predict(self.model, image[None])[0]
-        return Verdict({name: round(float(p), 4) for name, p in zip(NAMES, probabilities, strict=True)})
+        return self._judge([downsampling.shrink(page, **self.thumbnail)])[0]
+
+    def read_all(self, pages: Iterable[str | Path], batch_size: int = 32) -> Iterator[Verdict | ValueError | OSError]:
+        """The verdict on each of many pages, in their order; for one that cannot be read, what `read` would raise.
+
+        Pages are opened and shrunk by as many threads as there are processors, and judged ``batch_size`` at a time.
+        """
+        pages = iter(pages)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            while batch := list(islice(pages, batch_size)):
+                found = list(pool.map(self._shrink, batch))
+                images = [image for image in found if isinstance(image, np.ndarray)]
+                verdicts = iter(self._judge(images))
+                yield from (next(verdicts) if isinstance(image, np.ndarray) else image for image in found)
+
+    def _shrink(self, page: str | Path) -> np.ndarray | ValueError | OSError:
+        try:
+            return downsampling.shrink(page, **self.thumbnail)
+        except (ValueError, OSError) as error:
+            return error
+
+    def _judge(self, images: list[np.ndarray]) -> list[Verdict]:
+        if not images:
+            return []
+        probabilities = training.predict(self.model, np.stack(images))
+        return [
+            Verdict({name: round(float(p), 4) for name, p in zip(NAMES, each, strict=True)}) for each in probabilities
+        ]

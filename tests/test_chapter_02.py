@@ -227,7 +227,7 @@ def test_every_hidden_shortcut_can_be_planted_and_found(chapter, tmp_path):
     assert {tuple(exercises.hidden_shortcut(seed)) for seed in range(40)} == {(n,) for n in exercises.HIDDEN_SHORTCUTS}
     wishes = {"quality": "History of MI", "date": "Normal"}
     pages = dataset.simulate_set(tmp_path / "set", 16, 5, shortcuts=wishes, progress=False, workers=1)
-    images = np.stack([downsampling.thumbnail(path) for path in pages["path"]])
+    images = np.stack([downsampling.shrink(path, "area") for path in pages["path"]])
     share = chapter["between_conditions"](images, pages["label"].to_numpy())
     share[32:178, 15:252] = 0
     row, column = np.unravel_index(share.argmax(), share.shape)
