@@ -323,6 +323,37 @@ def check_centres(function) -> None:
     print("Right: now a lost column cannot pass for a level one.")
 
 
+def check_ink(function) -> None:
+    """``function(image, black, white)`` is to give the ink of grey levels: 255 to 0 by a slope from black to white."""
+    image = np.array([[0, 30, 40, 60], [90, 139, 140, 255]], np.uint8)
+    given = function(image.copy(), 40, 140)
+    if given is None:
+        print("Not answered yet: (white - grey) / (white - black), kept between 0 and 1, times 255.")
+        return
+    _require(np.shape(given) == (2, 4), f"the shape is {np.shape(given)}; each pixel has its ink, (2, 4)")
+    given = np.asarray(given, dtype=float)
+    slope = (140 - image.astype(float)) / 100
+    wanted = 255 * np.clip(slope, 0, 1)
+    wrapped = 255 * np.clip((np.uint8(140) - image) / 100, 0, 1)
+    for wrong, hint in (
+        (wrapped, "paler than white gives a lot of ink: uint8 has no negative numbers, 140 - 200 is 196; use floats"),
+        (255 * slope, "ink is never below 0 nor above 255: clip"),
+        (np.clip(slope, 0, 1), "that runs from 0 to 1; ink runs from 0 to 255"),
+        (255 - wanted, "the wrong way round: black is full ink, white none"),
+        (255 - image.astype(float), "that is the darkness of every grey: paler than `white` there is to be none"),
+        (255 * (image < 140), "a threshold: between the two levels the ink falls in a straight line"),
+        (255 * (image <= 40), "a threshold: between the two levels the ink falls in a straight line"),
+    ):
+        _require(not np.allclose(given, wrong), hint)
+    _require(
+        np.allclose(given, wanted) or not np.allclose(given, wanted, atol=1), "nearly: floats are wanted, not rounded"
+    )
+    _require(bool(np.allclose(given, wanted)), f"{given.round(1).tolist()} for {wanted.round(1).tolist()}")
+    other = function(image.copy(), 0, 255)
+    _require(bool(np.allclose(other, 255.0 - image)), "with black 0 and white 255 the ink is 255 less the grey")
+    print("Right: paper and pale dots weigh nothing now, and no empty page is needed to tell them.")
+
+
 # --- Chapter 04 ---
 
 
@@ -351,7 +382,16 @@ def check_unpatchify(function) -> None:
     """``function(patches, rows, columns)`` is to put (batch, patches, 64) back to (batch, 8 · rows, 8 · columns)."""
     image = np.arange(2 * 24 * 40, dtype=np.float32).reshape(2, 24, 40)
     patches = image.reshape(2, 3, 8, 5, 8).transpose(0, 1, 3, 2, 4).reshape(2, 15, 64)
-    made = function(patches.copy(), 3, 5)
+    try:
+        made = function(patches.copy(), 3, 5)
+    except ValueError as error:
+        try:
+            function(np.zeros((2, 704, 64), np.float32), 22, 32)
+        except ValueError:
+            hint = "the batch stays in front: reshape to (batch, rows, columns, side, side), and transpose five axes"
+        else:
+            hint = "it works for 22 × 32 patches alone: use the rows and columns that are handed in"
+        raise NotYet(f"2 pages of 3 × 5 patches end in “{error}”; {hint}") from None
     if made is None:
         print("Not answered yet: reshape to five axes, transpose, reshape to three")
         return
@@ -364,14 +404,18 @@ def check_unpatchify(function) -> None:
     print("Right: cutting a page and putting it back loses nothing.")
 
 
-def check_beyond_form(function) -> None:
-    """``function(patches, form_patches, count, first)`` is to keep the patches with most ink beyond the form."""
+def check_beyond_form(function, patches: np.ndarray, form_patches: np.ndarray, trace_ink: np.ndarray) -> None:
+    """``function(patches, form_patches, count, first)`` is to keep the patches with most ink beyond the form.
+
+    What that gains is told by pages: their patches (pages, 704, 64) and those of the form (704, 64), as ink, and how
+    much of it is trace, (pages, 704).
+    """
     rng = np.random.default_rng(0)
     form, count, first = rng.uniform(0, 0.6, (30, 16)).astype(np.float32), 8, 5
     # some patches are paler than the form, some a little darker all over, some much darker in few pixels
-    patches = (form + rng.uniform(-0.3, 0.12, (3, 30, 16))).astype(np.float32)
-    patches[:, 10:16, :4] += 0.4
-    kept = function(patches.copy(), form.copy(), count, first)
+    made_up = (form + rng.uniform(-0.3, 0.12, (3, 30, 16))).astype(np.float32)
+    made_up[:, 10:16, :4] += 0.4
+    kept = function(made_up.copy(), form.copy(), count, first)
     if kept is None:
         print("Not answered yet: difference, np.maximum(…, 0), square, sum, then as in keep_inkiest")
         return
@@ -381,12 +425,23 @@ def check_beyond_form(function) -> None:
     def best(amount):
         return np.sort(np.argsort(-amount[:, first:], axis=1, kind="stable")[:, :count], axis=1) + first
 
-    beyond = patches - form
+    beyond = made_up - form
     wanted = best((np.maximum(beyond, 0) ** 2).sum(axis=-1))
     _require(kept.min() >= first, f"position {kept.min()} lies before first={first}: add what you cut off in front")
     _require(
-        not np.array_equal(kept, best((patches**2).sum(axis=-1))),
+        not np.array_equal(kept, best((made_up**2).sum(axis=-1))),
         "these are the inkiest patches of the page itself: take the form off first",
+    )
+    _require(
+        not np.array_equal(kept, best((np.maximum(-beyond, 0) ** 2).sum(axis=-1))),
+        "these are the patches paler than the form: the sign is wrong, page minus form is ink beyond it",
+    )
+    _require(
+        not any(
+            np.array_equal(kept, best(amount.sum(axis=-1)))
+            for amount in (made_up**2 - form**2, np.maximum(made_up**2 - form**2, 0))
+        ),
+        "the difference of squares is not the square of the difference: take the form off first, then square",
     )
     _require(
         not np.array_equal(kept, best((beyond**2).sum(axis=-1))),
@@ -401,63 +456,97 @@ def check_beyond_form(function) -> None:
         "the right patches in the wrong order: positions ascend, as on the page",
     )
     _require(np.array_equal(kept, wanted), "not the patches with most squared ink beyond the form")
-    print("Right: now the tokens go to what this page has and the empty form has not.")
+    header, tokens = 128, 192  # as in the course's model
+    before, after = (
+        np.take_along_axis(trace_ink, positions, axis=1)
+        for positions in (
+            np.sort(np.argsort(-(patches[:, header:] ** 2).sum(axis=-1), axis=1, kind="stable")[:, :tokens]) + header,
+            np.asarray(function(patches.copy(), form_patches.copy(), tokens, header)),
+        )
+    )
+    shares = [held.sum(axis=1) / trace_ink.sum(axis=1) for held in (before, after)]
+    means, worst = ([f"{pick(share):.1%}" for share in shares] for pick in (np.mean, np.min))
+    blank = [f"{(held == 0).sum(axis=1).mean():.0f}" for held in (before, after)]
+    print(
+        f"Right: on these {len(patches)} pages 192 tokens hold {means[1]} of the trace instead of {means[0]},"
+        f" on the worst page {worst[1]} instead of {worst[0]}; {blank[1]} instead of {blank[0]} hold none."
+    )
 
 
 # --- Chapter 05 ---
 
 
 def check_attention_parameters(answer) -> None:
-    """Parameters of multi-head attention at width 64 with 8 heads of size 8."""
+    """Parameters of multi-head attention at width 96 with 12 heads of size 8."""
     if answer is None:
         print("Not answered yet: four projections, each with a bias; what is the size of a head?")
         return
+    _require(np.ndim(answer) == 0 and not isinstance(answer, str), f"a whole number is wanted, not {answer!r}")
+
+    def count(inner: int) -> int:
+        return 3 * (96 * inner + inner) + inner * 96 + 96
+
+    right = count(96)
     hints = {
-        66_368 * 2 - 64: "that is key_dim = 64: eight heads of 64 make 512; a head's size is 64 / 8",
-        4 * 64 * 64: "each of the four projections has a bias, too",
-        3 * (64 * 64 + 64): "after the heads are joined there is a fourth projection, the output's",
-        8 * 4 * (64 * 64 + 64): "the heads share the width: they split it, they do not multiply it",
-        4 * (64 * 8 + 8): "that is one head; eight of them stand side by side",
+        count(12 * 16): "that is key_dim = 16, as in the chapter: 12 heads of 16 make 192; a head's size is 96 / 12",
+        count(12 * 96): "that is key_dim = 96: 12 heads of 96 make 1152; a head's size is 96 / 12",
+        count(12 * 64): "that is key_dim = 64: 12 heads of 64 make 768; a head's size is 96 / 12",
+        4 * 96 * 96: "each of the four projections has a bias, too",
+        3 * (96 * 96 + 96): "after the heads are joined there is a fourth projection, the output's",
+        3 * 96 * 96: "two things are missing: the biases, and the output projection after the heads are joined",
+        12 * right: "the heads share the width: they split it, they do not multiply it",
+        4 * (96 * 8 + 8): "that is one head; twelve of them stand side by side",
+        4 * (64 * 64 + 64): "that is the chapter's width of 64; here it is 96",
     }
     _require(answer not in hints, hints.get(answer, ""))
-    _require(answer == 4 * (64 * 64 + 64), "count 64 → 64 with a bias for queries, keys, values and output")
-    print("Right: 16640, as with 4 heads. The number of heads costs no parameter.")
+    _require(answer == right, "count 96 → 96 with a bias for queries, keys, values and output")
+    print(f"Right: {right}, as with any other number of heads. It costs no parameter.")
 
 
 def check_masked_attention(function) -> None:
-    """``function(query, key, value, keep)``: attention in which tokens with ``keep`` False get weight 0."""
+    """``function(query, key, value, keep)``: attention in which tokens with ``keep`` False get the share 0."""
     rng = np.random.default_rng(0)
     query, key, value = rng.normal(size=(3, 2, 5, 4))
     keep = np.array([True, False, True, True, False])
-    made = function(query.copy(), key.copy(), value.copy(), keep.copy())
+    with np.errstate(invalid="ignore"):  # a row of −∞ only; the hint below says more than NumPy's warning
+        made = function(query.copy(), key.copy(), value.copy(), keep.copy())
     if made is None:
         print("Not answered yet: which score has the share 0 after the softmax?")
         return
-    _require(isinstance(made, tuple) and len(made) == 2, "hand back two things: gathered, weights")
-    gathered, weights = (np.asarray(part) for part in made)
-    _require(weights.shape == (2, 5, 5), f"weights are {weights.shape}; for 2 heads of 5 tokens they must be (2, 5, 5)")
-    _require(np.isfinite(weights).all(), "some weights are not numbers: a row of −∞ only, or ∞ − ∞, or 0 · ∞?")
+    _require(isinstance(made, tuple) and len(made) == 2, "hand back two things: gathered, shares")
+    gathered, shares = (np.asarray(part) for part in made)
     _require(
-        not np.allclose(weights[:, ~keep], 0, atol=1e-9),
+        shares.shape != (2, 5, 3),
+        "shares are (2, 5, 3): without the other keys, what is gathered is right, but the table lacks their columns; "
+        "leave those keys in and make their shares 0",
+    )
+    _require(shares.shape == (2, 5, 5), f"shares are {shares.shape}; for 2 heads of 5 tokens they must be (2, 5, 5)")
+    rows = shares[:, ~keep]  # where rows were masked: not a number from −∞ only, a fifth each from −10⁹, or set to 0
+    _require(
+        not (np.isnan(rows).all() or np.allclose(rows, 1 / 5) or np.allclose(rows, 0, atol=1e-9)),
         "a row is who asks, a column who is asked: columns must be 0, not rows",
     )
+    _require(np.isfinite(shares).all(), "some shares are not numbers: ∞ − ∞, or 0 · ∞?")
     _require(
-        np.allclose(weights[..., ~keep], 0, atol=1e-9),
-        "tokens left out still have weight: a score of 0 is a share above 0; only −∞ gives none",
+        np.allclose(shares[..., ~keep], 0, atol=1e-9),
+        "tokens left out still have a share: a score of 0 is a share above 0; only −∞ gives none",
     )
     _require(
-        np.allclose(weights.sum(axis=-1), 1),
-        "rows do not sum to 1: set the scores before the softmax, not the shares after it",
+        np.allclose(shares.sum(axis=-1), 1),
+        "rows do not sum to 1: set the scores before the softmax, or divide each row by its new sum after it",
     )
     scores = np.where(keep, query @ np.swapaxes(key, -1, -2) / 2, -np.inf)
     wanted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     wanted /= wanted.sum(axis=-1, keepdims=True)
-    _require(np.allclose(weights, wanted), "the shares among those that are left are off: is √d there?")
+    _require(np.allclose(shares, wanted), "the shares among those that are left are off: is √d there?")
     _require(
         np.shape(gathered) == value.shape and np.allclose(gathered, wanted @ value),
-        "the weights are right; gathered must be weights @ value",
+        "the shares are right; gathered must be shares @ value",
     )
-    print("Right: as if the tokens left out were not there.")
+    print(
+        "Right: as if the tokens left out were not there. Scores of −∞ before the softmax, or shares of 0 after it and "
+        "each row divided by its new sum: the two are the same."
+    )
 
 
 def check_tokens_for_memory(answer) -> None:
@@ -465,6 +554,7 @@ def check_tokens_for_memory(answer) -> None:
     if answer is None:
         print("Not answered yet: N² · 4 bytes · 4 heads · 32 pages")
         return
+    _require(np.ndim(answer) == 0 and not isinstance(answer, str), f"a whole number is wanted, not {answer!r}")
     most = int((100e6 / (4 * 4 * 32)) ** 0.5)  # 441
     hints = {
         int((100e6 / (4 * 32)) ** 0.5): "a number has 4 bytes, and there are 4 heads: one of the two is missing",
@@ -474,7 +564,7 @@ def check_tokens_for_memory(answer) -> None:
         most + 1: "that needs a little more than 100 MB: round down",
     }
     _require(answer not in hints, hints.get(answer, ""))
-    _require(answer == int(answer), "tokens are whole: round down")
+    _require(answer % 1 == 0, "tokens are whole: round down")
     _require(answer == most, "solve N² · 4 · 4 · 32 = 100 000 000 for N, and round down")
     print("Right: 441 tokens. The 704 of a whole page do not fit.")
 

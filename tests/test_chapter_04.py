@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chapter_code import definitions
 
-from heartai_utils import exercises, vit
+from heartai_utils import downsampling, exercises, vit
 from heartai_utils._keras import keras
 
 
@@ -75,7 +75,24 @@ def test_with_gaps_keeps_every_pixel(chapter):
     picture = chapter["with_gaps"](tiles, gap=2)
     assert picture.shape == (30, 50)
     np.testing.assert_allclose(255 * (1 - tiles[1, 2]), picture[10:18, 20:28])
-    assert (picture[8:10] == 255).all()
+    assert np.isnan(picture[8:10]).all() and np.isnan(picture).sum() == picture.size - tiles.size
+
+
+def test_tinted_colours_the_paper_of_a_patch_and_keeps_its_ink(chapter):
+    page = pages(1)[0]
+    colours = np.random.default_rng(0).uniform(size=(704, 3))
+    picture = chapter["tinted"](page, colours)
+    assert picture.shape == (176, 256, 3)
+    np.testing.assert_allclose(picture[8 * 3 + 5, 8 * 7 + 2], colours[3 * 32 + 7] * page[29, 58] / 255)
+
+
+def test_reach_is_from_the_highest_to_the_lowest_row_with_trace(chapter):
+    window = downsampling.thumbnail_window("V2")
+    inked = np.zeros((182, 256), bool)
+    inked[0, 0] = True  # outside the window
+    assert chapter["reach"](inked, window) == 0
+    inked[window.rows.start + 4, window.columns.start] = inked[window.rows.start + 9, window.columns.stop - 1] = True
+    assert chapter["reach"](inked, window) == pytest.approx(5 * downsampling.pixel_mv())
 
 
 # --- exercises ---
@@ -93,13 +110,24 @@ def beyond_form(patches, form_patches, count, first, power=2, floor=0.0, form=Tr
     return (np.sort(best, axis=1) if ordered else best) + first * start
 
 
+def check_beyond_form(function):
+    """The check on pages of one inky patch of trace, 200 of dark print, and nothing else."""
+    form = np.zeros((704, 64), np.float32)
+    form[200:400] = 0.5
+    patches = np.repeat(form[None], 3, axis=0)
+    patches[:, 600] = 0.3
+    trace_ink = np.zeros((3, 704))
+    trace_ink[:, 600] = 1
+    exercises.check_beyond_form(function, patches, form, trace_ink)
+
+
 RIGHT = {"drop": (11, 16), "pad": (12, 16), "pixels": 256}
 
 
 def test_unanswered(chapter, capsys):
     exercises.check_patch_counts(None)
     exercises.check_unpatchify(chapter["unpatchify"])
-    exercises.check_beyond_form(chapter["keep_beyond_form"])
+    check_beyond_form(chapter["keep_beyond_form"])
     assert capsys.readouterr().out.count("Not answered yet: ") == 3
 
 
@@ -107,8 +135,11 @@ def test_right_answers(chapter, capsys):
     exercises.check_patch_counts(RIGHT)
     exercises.check_patch_counts(RIGHT | {"drop": [11, 16]})
     exercises.check_unpatchify(unpatchify)
-    exercises.check_beyond_form(beyond_form)
-    assert capsys.readouterr().out.count("Right: ") == 4
+    assert capsys.readouterr().out.count("Right: ") == 3
+    check_beyond_form(beyond_form)
+    said = capsys.readouterr().out
+    assert "Right: on these 3 pages 192 tokens hold 100.0% of the trace instead of 0.0%" in said
+    assert "191 instead of 192 hold none" in said
     ink = np.random.default_rng(0).uniform(size=(2, 176, 256))
     np.testing.assert_array_equal(unpatchify(chapter["patchify"](ink), 22, 32), ink)
 
@@ -139,6 +170,8 @@ def test_wrong_patch_counts(answer, hint):
         (lambda p, rows, columns: p.reshape(len(p), rows * 8, columns * 8), "reshape alone"),
         (lambda p, rows, columns: unpatchify(p, columns, rows), "shape is"),
         (lambda p, rows, columns: unpatchify(p[..., ::-1], rows, columns), "misplaced"),
+        (lambda p, rows, columns: unpatchify(p, 22, 32), "22 × 32 patches alone"),
+        (lambda p, rows, columns: p.reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3), "the batch stays in front"),
     ],
 )
 def test_wrong_unpatchify(function, hint):
@@ -158,9 +191,26 @@ def test_wrong_unpatchify(function, hint):
 )
 def test_wrong_beyond_form(wrong, hint):
     with pytest.raises(exercises.NotYet, match=hint):
-        exercises.check_beyond_form(lambda *arguments: beyond_form(*arguments, **wrong))
+        check_beyond_form(lambda *arguments: beyond_form(*arguments, **wrong))
+
+
+def by_amount(amount, count, first):
+    return np.sort(np.argsort(-amount[:, first:], axis=1, kind="stable")[:, :count], axis=1) + first
+
+
+@pytest.mark.parametrize(
+    ("amount", "hint"),
+    [
+        (lambda page, form: np.maximum(form - page, 0) ** 2, "the sign is wrong"),
+        (lambda page, form: page**2 - form**2, "difference of squares"),
+        (lambda page, form: np.maximum(page**2 - form**2, 0), "difference of squares"),
+    ],
+)
+def test_wrong_amounts_beyond_form(amount, hint):
+    with pytest.raises(exercises.NotYet, match=hint):
+        check_beyond_form(lambda page, form, count, first: by_amount(amount(page, form).sum(axis=-1), count, first))
 
 
 def test_beyond_form_of_another_shape():
     with pytest.raises(exercises.NotYet, match="shape"):
-        exercises.check_beyond_form(lambda patches, form, count, first: np.arange(count))
+        check_beyond_form(lambda patches, form, count, first: np.arange(count))

@@ -32,10 +32,10 @@ def test_softmax_of_any_size_sums_to_one(chapter):
 
 def test_attention_of_one_query_is_a_weighted_mean(chapter):
     query, key, value = some_tokens(3, 5, 4)
-    gathered, weights = chapter["attention"](query, key, value)
+    gathered, shares = chapter["attention"](query, key, value)
     scores = np.array([query[2] @ k for k in key]) / 2
     expected = np.exp(scores) / np.exp(scores).sum()
-    np.testing.assert_allclose(weights[2], expected, rtol=1e-5)
+    np.testing.assert_allclose(shares[2], expected, rtol=1e-5)
     np.testing.assert_allclose(gathered[2], sum(w * v for w, v in zip(expected, value, strict=True)), rtol=1e-4)
 
 
@@ -51,23 +51,31 @@ def test_heads_split_and_join(chapter):
 def test_multi_head_attention_equals_keras_and_the_package(chapter, width, heads):
     ours = chapter["MultiHeadAttention"](width, heads, np.random.default_rng(width))
     tokens, split = some_tokens(2, 9, width), (heads, width // heads)
-    output, weights = ours(tokens)
-    inputs = (ours.query, ours.key, ours.value)
+    output, shares = ours(tokens)
+    inputs = ((ours.W_Q, ours.b_Q), (ours.W_K, ours.b_K), (ours.W_V, ours.b_V))
 
     theirs = keras.layers.MultiHeadAttention(heads, width // heads)
     theirs.build(tokens.shape, tokens.shape)
     parts = [part for kernel, bias in inputs for part in (kernel.reshape(width, *split), bias.reshape(split))]
-    theirs.set_weights([*parts, ours.output[0].reshape(*split, width), ours.output[1]])
-    expected, expected_weights = theirs(tokens, tokens, return_attention_scores=True)
+    theirs.set_weights([*parts, ours.W_O.reshape(*split, width), ours.b_O])
+    expected, expected_shares = theirs(tokens, tokens, return_attention_scores=True)
     np.testing.assert_allclose(output, expected, atol=1e-5)
-    np.testing.assert_allclose(weights, expected_weights, atol=1e-5)
+    np.testing.assert_allclose(shares, expected_shares, atol=1e-6)
 
     package = vit.SelfAttention(heads)
     package.build(tokens.shape)
     kernels, biases = zip(*inputs, strict=True)
     package.query_key_value.set_weights([np.concatenate(kernels, axis=1), np.concatenate(biases)])
-    package.output_projection.set_weights(ours.output)
-    np.testing.assert_allclose(output, package(tokens)[0], atol=1e-5)
+    package.output_projection.set_weights([ours.W_O, ours.b_O])
+    gathered, package_shares = package(tokens)
+    np.testing.assert_allclose(output, gathered, atol=1e-5)
+    np.testing.assert_allclose(shares, package_shares, atol=1e-6)
+
+
+def test_the_approximation_of_gelu_is_off_by_what_the_chapter_says(chapter):
+    x = np.linspace(-4, 4, 801)
+    off = np.abs(to_numpy(keras.activations.gelu(x, approximate=True)) - chapter["gelu"](x)).max()
+    assert 0.0004 < off < 0.0005
 
 
 def test_layer_norm_and_gelu_are_those_of_keras(chapter):
@@ -89,9 +97,9 @@ def test_the_block_and_the_model_equal_the_package(chapter):
     logits, values = model(images, return_intermediates=True)
     tokens = to_numpy(values["tokens"])
     for number, block in enumerate(model.blocks, start=1):
-        tokens, weights = chapter["transformer_block"](tokens, chapter["weights_of"](block), heads=2)
+        tokens, shares = chapter["transformer_block"](tokens, chapter["parameters_of"](block), heads=2)
         np.testing.assert_allclose(tokens, values[f"block_{number}"], atol=1e-4)
-        np.testing.assert_allclose(weights, values[f"attention_{number}"], atol=1e-5)
+        np.testing.assert_allclose(shares, values[f"attention_{number}"], atol=1e-5)
     pooled = chapter["layer_norm"](tokens, *model.norm.get_weights()).mean(axis=1)
     np.testing.assert_allclose(pooled @ model.head.get_weights()[0] + model.head.get_weights()[1], logits, atol=1e-4)
 
@@ -101,6 +109,25 @@ def test_alikeness(chapter):
     unit = tokens[0] / np.linalg.norm(tokens[0], axis=1, keepdims=True)
     assert chapter["alikeness"](tokens) == pytest.approx((unit @ unit.T).mean(), rel=1e-4)
     assert chapter["alikeness"](np.ones((1, 6, 8))) == pytest.approx(1)
+
+
+def configuration(width, **changes):
+    return vit.ViTConfig(width=width, heads=2, depth=3, mlp_ratio=3.0, patch_size=16, **changes)
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_parameters_by_formula(chapter, width):
+    config = configuration(width)
+    parts = chapter["count_by_formula"](D=width, H=3 * width, P=11 * 16, p=256, blocks=3)
+    total = sum(count * times for count, times in parts.values())
+    assert total == vit.count_parameters(config) == vit.build_vit(config).count_params()
+
+
+@pytest.mark.parametrize("tokens", [50, 100])
+def test_operations_of_the_whole_model(chapter, tokens):
+    config = configuration(48, header_rows=0, tokens=tokens)
+    counts = chapter["model_operations"](tokens, D=48, H=144, heads=2, blocks=3, p=256)
+    assert sum(counts.values()) == vit.count_operations(config)
 
 
 def test_operations_in_closed_form(chapter):
@@ -114,16 +141,18 @@ def test_operations_in_closed_form(chapter):
 # --- exercises ---
 
 
-def masked(query, key, value, keep, scale=True, fill=-np.inf, axis="columns", late=False):
+def masked(query, key, value, keep, scale=True, fill=-np.inf, axis="columns", late=False, again=False):
     scores = query @ np.swapaxes(key, -1, -2) / (np.sqrt(query.shape[-1]) if scale else 1)
     mask = keep if axis == "columns" else keep[:, None]
     if not late:
         scores = np.where(mask, scores, fill)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True).clip(-1e9))
-    weights = weights / weights.sum(axis=-1, keepdims=True).clip(1e-9)
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares = shares / shares.sum(axis=-1, keepdims=True)
     if late:
-        weights = weights * mask
-    return weights @ value, weights
+        shares = shares * mask
+    if again:
+        shares = shares / shares.sum(axis=-1, keepdims=True)
+    return shares @ value, shares
 
 
 def test_unanswered(chapter, capsys):
@@ -133,51 +162,71 @@ def test_unanswered(chapter, capsys):
     assert capsys.readouterr().out.count("Not answered yet: ") == 3
 
 
+def parameters_of_keras(key_dim, use_bias=True):
+    layer = keras.layers.MultiHeadAttention(12, key_dim, use_bias=use_bias)
+    layer.build((None, 5, 96), (None, 5, 96))
+    return layer.count_params()
+
+
 def test_right_answers(capsys):
-    layer = keras.layers.MultiHeadAttention(8, 8)
-    layer.build((None, 5, 64), (None, 5, 64))
-    exercises.check_attention_parameters(layer.count_params())
+    exercises.check_attention_parameters(parameters_of_keras(8))
     exercises.check_masked_attention(masked)
     exercises.check_masked_attention(lambda *arguments: masked(*arguments, fill=-1e9))
+    exercises.check_masked_attention(lambda *arguments: masked(*arguments, late=True, again=True))
     exercises.check_tokens_for_memory(441)
-    assert capsys.readouterr().out.count("Right: ") == 4
+    assert capsys.readouterr().out.count("Right: ") == 5
     assert 441**2 * 4 * 4 * 32 <= 100e6 < 442**2 * 4 * 4 * 32
 
 
 @pytest.mark.parametrize(
     ("answer", "hint"),
-    [(132_672, "64 / 8"), (16_384, "bias"), (12_480, "fourth"), (133_120, "split"), (2_080, "one head"), (7, "count")],
-)
+    [(36_864, "bias"), (27_936, "fourth"), (27_648, "two things"), (446_976, "split"), (3_104, "one head"),
+     (16_640, "width of 64"), (7, "count"), ("37248", "whole number"), ([37_248], "whole number")],
+)  # fmt: skip
 def test_wrong_attention_parameters(answer, hint):
     with pytest.raises(exercises.NotYet, match=hint):
         exercises.check_attention_parameters(answer)
+
+
+@pytest.mark.parametrize("key_dim", [16, 64, 96])
+def test_attention_parameters_of_another_head_size(key_dim):
+    with pytest.raises(exercises.NotYet, match=f"key_dim = {key_dim}.*96 / 12"):
+        exercises.check_attention_parameters(parameters_of_keras(key_dim))
+    assert parameters_of_keras(8, use_bias=False) == 36_864
 
 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
         ({"fill": 0.0}, "a score of 0"),
-        ({"late": True}, "before the softmax"),
+        ({"late": True}, "before the softmax, or divide"),
         ({"axis": "rows"}, "columns must be 0"),
+        ({"axis": "rows", "fill": -1e9}, "columns must be 0"),
+        ({"axis": "rows", "late": True}, "columns must be 0"),
         ({"scale": False}, "√d"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_wrong_masked_attention(wrong, hint):
     with pytest.raises(exercises.NotYet, match=hint):
         exercises.check_masked_attention(lambda *arguments: masked(*arguments, **wrong))
 
 
-def test_masked_attention_of_another_form():
+def test_masked_attention_of_another_form(chapter):
     with pytest.raises(exercises.NotYet, match="two things"):
         exercises.check_masked_attention(lambda query, key, value, keep: value)
-    with pytest.raises(exercises.NotYet, match="weights @ value"):
+    with pytest.raises(exercises.NotYet, match="shares @ value"):
         exercises.check_masked_attention(lambda q, k, v, keep: (v, masked(q, k, v, keep)[1]))
+    with pytest.raises(exercises.NotYet, match="leave those keys in"):
+        exercises.check_masked_attention(lambda q, k, v, keep: chapter["attention"](q, k[:, keep], v[:, keep]))
+    with pytest.raises(exercises.NotYet, match="not numbers"):
+        exercises.check_masked_attention(lambda q, k, v, keep: (v, np.where(keep, 1.0, np.nan) * np.ones((2, 5, 5))))
 
 
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [(883, "4 heads"), (883.9, "whole"), (2500, "one page"), (452, "10⁶"), (195_312, "root"), (442, "round down"),
-     (441.9, "whole"), (100, "solve")],
+     (441.9, "whole"), (float("nan"), "whole"), ("441", "whole number is wanted"), (100, "solve")],
 )  # fmt: skip
 def test_wrong_tokens_for_memory(answer, hint):
     with pytest.raises(exercises.NotYet, match=hint):
