@@ -1,4 +1,4 @@
-"""Chapter 03: its checks take right answers and no wrong ones, and its own two-filter method is what it says."""
+"""Chapter 03: its checks take right answers and no wrong ones, and the method that it builds is the course's own."""
 
 from __future__ import annotations
 
@@ -16,35 +16,61 @@ from heartai_utils.simulation import simulate_recording
 CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "03_shrinking_a_page.ipynb"
 
 
+DEFINED = (
+    "import numpy", "INK_OF_GREY =", "def distances", "def triangle", "def two_filters", "def evened", "def even_ink",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def chapter():
-    """The names that the chapter's import cell and its cell of the two filters define."""
-    names = {"profile": "quick"}
+    """The names that the chapter's imports and the cells about its own method define."""
+    names = {"profile": "quick", "sheet": ds.blank_page()}
     for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        if cell.cell_type == "code" and ("import numpy" in cell.source or "def two_filters" in cell.source):
-            names["sheet"] = np.full((page.HEIGHT, page.WIDTH), 255, np.uint8)
+        if cell.cell_type == "code" and any(words in cell.source for words in DEFINED):
             exec(cell.source, names)
     return names
 
 
-def test_two_filters_lose_no_column_and_read_better_than_area(chapter):
+@pytest.fixture(scope="module")
+def pages():
     recordings = [simulate_recording(condition, condition) for condition in range(4)]
-    errors = {"area": [], "two filters": []}
-    for recording in recordings:
-        sheet = ds.to_grey(page.draw_page(recording))
-        for method, shrink, paper in (
-            ("area", ds.shrink, ds.paper_thumbnail("area")),
-            ("two filters", chapter["two_filters"], chapter["empty_paper"]),
-        ):
-            errors[method].append(ds.trace_errors(shrink(sheet), recording, paper=paper))
-    errors = {method: np.concatenate(found) for method, found in errors.items()}
-    assert not np.isnan(errors["two filters"]).any()
-    assert np.sqrt(np.mean(errors["two filters"] ** 2)) < np.sqrt(np.mean(errors["area"] ** 2))
+    return [(ds.to_grey(page.draw_page(heart)), ds.Truth.of_recording(heart)) for heart in recordings]
 
 
-def test_two_filters_keep_grey_levels(chapter):
-    flat = np.full((400, 600), 77, np.uint8)
-    assert np.array_equal(chapter["two_filters"](flat, (60, 40)), np.full((40, 60), 77))
+def figures(method, pages):
+    paper = method(ds.blank_page(), ds.SIZE)
+    return ds.summarise_errors([ds.page_errors(method(image, ds.SIZE), truth, paper=paper) for image, truth in pages])
+
+
+def test_each_filter_averages(chapter):
+    for window in (chapter["triangle"], chapter["hamming"]):
+        weights = window(page.HEIGHT, ds.SIZE[1]).toarray()
+        assert weights.shape == (ds.SIZE[1], page.HEIGHT)
+        assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
+        assert (weights >= 0).all()
+
+
+def test_two_filters_lose_no_column_and_read_better_than_area(chapter, pages):
+    ours, area = figures(chapter["two_filters"], pages), figures(ds.METHODS["area"], pages)
+    assert ours["lost_columns"] == 0
+    assert ours["rmse_mv"] < area["rmse_mv"]
+
+
+@pytest.mark.parametrize("size", [ds.SIZE, (128, 91), (500, 301)])
+def test_what_the_chapter_builds_is_the_courses_own_method(chapter, pages, size):
+    for image, _ in pages:
+        built = chapter["even_ink"](image, size, gain=2.0)
+        assert np.array_equal(built, ds.METHODS[ds.OWN](image, size))
+
+
+def test_its_root_halves_the_error_and_the_full_quotient_loses_r(chapter, pages):
+    by_power = {
+        power: figures(lambda image, size, power=power: chapter["even_ink"](image, size, power), pages)
+        for power in (0, 0.5, 1)
+    }
+    assert by_power[0.5]["bridged_rmse_mv"] < 0.6 * by_power[0]["bridged_rmse_mv"]
+    assert by_power[0.5]["lost_columns"] == 0 < by_power[1]["lost_columns"]
+    assert by_power[1]["r_attenuation"] > 0.5 > 0.1 > by_power[0.5]["r_attenuation"]
 
 
 # --- exercises ------------------------------------------------------------------------------------------------------
@@ -54,7 +80,8 @@ def test_unanswered_is_no_error(capsys):
     exercises.check_thumbnail_width(None)
     exercises.check_block_means(lambda image, factor: None)
     exercises.check_centres(lambda ink, mv: None)
-    assert capsys.readouterr().out.count("Not answered yet") == 3
+    exercises.check_ink(lambda image, black, white: None)
+    assert capsys.readouterr().out.count("Not answered yet") == 4
 
 
 def test_width_right(capsys):
@@ -148,3 +175,34 @@ def test_centres_right(capsys):
 def test_centres_wrong(answer, hint):
     with pytest.raises(NotYet, match=hint):
         exercises.check_centres(answer)
+
+
+def ink(image, black, white):
+    return 255 * np.clip((white - image.astype(float)) / (white - black), 0, 1)
+
+
+def test_ink_right(capsys):
+    exercises.check_ink(ink)
+    exercises.check_ink(lambda image, black, white: np.interp(image, [black, white], [255, 0]))
+    assert capsys.readouterr().out.count("Right") == 2
+
+
+@pytest.mark.parametrize(
+    "answer, hint",
+    [
+        (lambda image, black, white: 255 * np.clip((np.uint8(white) - image) / (white - black), 0, 1), "negative"),
+        (lambda image, black, white: 255 * (white - image.astype(float)) / (white - black), "clip"),
+        (lambda image, black, white: ink(image, black, white) / 255, "0 to 1"),
+        (lambda image, black, white: 255 - ink(image, black, white), "wrong way round"),
+        (lambda image, black, white: 255.0 - image, "darkness"),
+        (lambda image, black, white: np.where(image < white, 255.0, 0), "threshold"),
+        (lambda image, black, white: np.where(image <= black, 255.0, 0), "threshold"),
+        (lambda image, black, white: np.round(ink(image, black, white)), "rounded"),
+        (lambda image, black, white: ink(image, 40, 140), "black 0 and white 255"),
+        (lambda image, black, white: ink(image, black, white).ravel(), "shape"),
+        (lambda image, black, white: np.sqrt(ink(image, black, white)), "for"),
+    ],
+)
+def test_ink_wrong(answer, hint):
+    with pytest.raises(NotYet, match=hint):
+        exercises.check_ink(answer)
