@@ -17,6 +17,13 @@ NOTHING = Augmentation(0, 0, 0, 0, 0)
 PAPER = downsampling.paper_thumbnail()
 
 
+def grey_page(recording: Recording, quality: str | None = "high", strip: str = "II") -> np.ndarray:
+    drawn = page.draw_page(recording, details=page.PageDetails(rhythm_lead=strip))
+    if quality:
+        drawn = cv2.imdecode(np.frombuffer(page.encode_page(drawn, quality), np.uint8), cv2.IMREAD_COLOR_RGB)
+    return downsampling.to_grey(drawn)
+
+
 def thumbnail(
     recording: Recording,
     quality: str | None = "high",
@@ -25,10 +32,7 @@ def thumbnail(
     size: tuple[int, int] = downsampling.SIZE,
     crop: str | None = None,
 ) -> np.ndarray:
-    drawn = page.draw_page(recording, details=page.PageDetails(rhythm_lead=strip))
-    if quality:
-        drawn = cv2.imdecode(np.frombuffer(page.encode_page(drawn, quality), np.uint8), cv2.IMREAD_COLOR_RGB)
-    return downsampling.shrink(np.ascontiguousarray(drawn), method, size, crop=crop, colour=False)
+    return downsampling.shrink(grey_page(recording, quality, strip), method, size, crop=crop)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,12 @@ def recordings():
 @pytest.fixture(scope="module")
 def pages(recordings):
     return [thumbnail(recording, quality) for recording, quality in zip(recordings, ["high", "low"] * 3, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def unchanged(recordings):
+    """The whole pages, which each method makes its own thumbnails of."""
+    return [grey_page(recording) for recording in recordings]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +69,20 @@ def made_of_humps(at: np.ndarray, mv: float = 1.0, rate: float = 500.0) -> Recor
 AT = np.arange(0.5, 10, 0.9)
 
 
-def traces(image: np.ndarray) -> dict[str, np.ndarray]:
-    return {lead: downsampling.trace_from_thumbnail(image, lead, paper=PAPER) for lead in (*LEADS, "strip")}
+def traces(image: np.ndarray, method: str = downsampling.OWN) -> dict[str, np.ndarray]:
+    paper = PAPER if method == downsampling.OWN else downsampling.paper_thumbnail(method)
+    return {lead: downsampling.trace_from_thumbnail(image, lead, paper=paper) for lead in (*LEADS, "strip")}
 
 
 # --- what is asked for is what is read back ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gain", [0.9, 1.1, 1.3])
-def test_a_gain_makes_every_trace_so_much_taller(gain, augmenter):
+@pytest.mark.parametrize(("gain", "method"), [(0.9, "even-ink"), (1.1, "even-ink"), (1.3, "even-ink"), (1.1, "area")])
+def test_a_gain_makes_every_trace_so_much_taller(gain, method):
     """By regression over all columns of a lead; a tenth of a gain of 1.1 is a tenth of a pixel at 1 mV."""
-    image = thumbnail(made_of_humps(AT))
-    changed, before = traces(augmenter.change(image, gain=gain)), traces(image)
+    image = thumbnail(made_of_humps(AT), method=method)
+    changed = traces(Augmenter(Augmentation(), method).change(image, gain=gain), method)
+    before = traces(image, method)
     slopes = [np.polyfit(before[lead], changed[lead], 1)[0] for lead in before]
     assert np.median(slopes) == pytest.approx(gain, abs=0.1 * abs(gain - 1))
     assert slopes == pytest.approx([gain] * 13, abs=0.2 * abs(gain - 1))
@@ -108,10 +120,12 @@ def test_wander_lifts_each_row_by_so_many_millivolts(augmenter):
 @pytest.mark.parametrize("lost", ["V1", "V6", "aVL"])
 def test_a_lost_lead_is_a_flat_line_and_the_others_are_as_they_were(lost, augmenter):
     image = thumbnail(made_of_humps(AT))
-    changed, before = traces(augmenter.change(image, lost=lost)), traces(image)
-    assert np.abs(changed[lost]).max() < 0.05 < 0.8 < before[lost].max()
-    for lead in set(before) - {lost}:
-        np.testing.assert_array_equal(changed[lead], before[lead])
+    changed = augmenter.change(image, lost=lost)
+    after, before = (downsampling.trace_from_thumbnail(shown, lost, paper=PAPER) for shown in (changed, image))
+    assert np.abs(after).max() < 0.05 < 0.8 < before.max()
+    for lead in set(downsampling.PLACES) - {lost}:
+        window = downsampling.thumbnail_window(lead)
+        np.testing.assert_array_equal(changed[window.rows, window.columns], image[window.rows, window.columns])
 
 
 def test_a_lead_that_there_is_not(augmenter):
@@ -155,24 +169,33 @@ def test_names_and_separators_stay(strip, augmenter):
 # --- against pages drawn of the changed recording ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("shift_ms", "gain", "share"), [(50, 1.0, 0.3), (-100, 0.9, 0.4), (0, 1.1, 0.8)])
-def test_a_changed_page_looks_like_the_page_of_the_changed_heart(shift_ms, gain, share, augmenter, recordings):
-    """It is nearer to it, by root mean square, than the page before by this factor; and its ink as sharp."""
-    distances, contrasts = [], []
-    for recording in recordings:
+@pytest.mark.parametrize(("shift_ms", "gain", "share"), [(50, 1.0, 0.3), (-100, 0.9, 0.4), (0, 1.1, 0.65)])
+def test_a_changed_page_looks_like_the_page_of_the_changed_heart(shift_ms, gain, share, recordings, unchanged):
+    """It is nearer to it, by root mean square, than the page before by this factor; its ink as much, and as sharp."""
+    augmenters = {method: Augmenter(Augmentation(), method) for method in ("even-ink", "area")}
+    papers = {method: downsampling.paper_thumbnail(method) for method in augmenters}
+    found = {method: [] for method in augmenters}
+    for recording, whole in zip(recordings, unchanged, strict=True):
         moved = np.roll(recording.signals, round(shift_ms * recording.rate / 1000), axis=1) * np.float32(gain)
-        truth = thumbnail(replace(recording, signals=moved))[augmenter.box].astype(float)
-        image = thumbnail(recording)
-        changed = augmenter.change(image, shift_ms, gain)[augmenter.box].astype(float)
-        distances.append([np.square(other - truth).mean() ** 0.5 for other in (changed, image[augmenter.box])])
-        contrasts.append(changed.std() / truth.std())
-    after, before = np.mean(distances, axis=0)
-    assert after < share * before
-    assert 0.95 < np.mean(contrasts) < 1.05
+        wanted = grey_page(replace(recording, signals=moved))
+        for method, augmenter in augmenters.items():
+            image, truth = (downsampling.shrink(drawn, method) for drawn in (whole, wanted))
+            inks = papers[method] - np.stack([augmenter.change(image, shift_ms, gain), image, truth]).astype(float)
+            changed, image, truth = (ink[augmenter.box] for ink in inks)
+            distances = [np.square(other - truth).mean() ** 0.5 for other in (changed, image)]
+            found[method].append([*distances, changed.sum() / truth.sum(), changed.std() / truth.std()])
+    for values in found.values():
+        after, before, ink, contrast = np.mean(values, axis=0)
+        assert after < share * before
+        assert ink == pytest.approx(1, abs=0.07)
+        assert contrast == pytest.approx(1, abs=0.05)
 
 
 def test_a_tall_beat_moves_with_the_row_it_belongs_to(augmenter):
-    """V2's beats of 2.6 mV reach far into the row of V1, which is level: their tips rise, they are not pushed down."""
+    """V2's beats of 2.6 mV reach far into the row of V1, which is level: their tips rise, they are not pushed down.
+
+    Resampled, a sharp tip has up to half its ink a row higher: the highest row is right to one.
+    """
     wave = made_of_humps(AT[AT > 5], mv=2.6)
     signals = np.zeros_like(wave.signals)
     signals[LEADS.index("V2")] = wave.lead("V2")
@@ -184,7 +207,7 @@ def test_a_tall_beat_moves_with_the_row_it_belongs_to(augmenter):
         np.argmax((PAPER.astype(int) - shown)[below_v1, columns] > 60, axis=0).min()
         for shown in (image, changed, truth)
     )
-    assert before - after == before - wanted == pytest.approx(0.15 * 2.6 / downsampling.pixel_mv(), abs=1)
+    assert [before - after, before - wanted] == pytest.approx([0.15 * 2.6 / downsampling.pixel_mv()] * 2, abs=1)
 
 
 # --- randomness ----------------------------------------------------------------------------------------------
@@ -213,7 +236,7 @@ def test_other_sizes_and_the_grid_alone(size, crop, recordings):
     np.testing.assert_array_equal(other.change(image), image)
 
 
-@pytest.mark.parametrize("method", ["even-ink", "pillow-lanczos", "pillow-bilinear"])
+@pytest.mark.parametrize("method", ["area", "pillow-lanczos", "pillow-bilinear"])
 def test_other_methods(method):
     """Their traces are as much taller, read back with their own paper."""
     image = thumbnail(made_of_humps(AT), method=method)
