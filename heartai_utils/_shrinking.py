@@ -39,7 +39,7 @@ def _tensorflow(image: np.ndarray, size: tuple[int, int], method: str, antialias
 
 # --- the course's own -------------------------------------------------------------------------------------------
 
-_BLACK, _WHITE = 40, 140  # grey levels: a trace is darker than the one; paper, frame and most dots paler than the other
+_BLACK, _WHITE = 40, 140  # grey levels: a trace is darker than the one, paper and frame are paler than the other
 _PEN = 3.1  # px: how thick a level trace is printed (measured on published pages, see `page`)
 _REACH = 17  # px up and down within which a column's ink is weighed: 0.22 mV
 _GAIN = 2.0  # a level trace fills a third of a pixel's height, and the tip of an R wave, evened, far less
@@ -50,8 +50,9 @@ def _even_ink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     The mean over the 8.6 columns of a page that become one lets a steep stroke speak as often as it is tall: 4 ms of
     an R wave hold fifty times the ink of 4 ms of ST segment, and hide it. So, after what is paler than a trace has been
-    taken off (the grid's dots cause moiré), each column's ink is divided by the square root of how much thicker than
-    a level trace it is nearby. The root is a compromise: with the full quotient steep strokes fade until they are lost.
+    taken off (paper and frame, and half of the grid's dots), each column's ink is divided by the square root of how
+    much thicker than a level trace it is nearby. The root is a compromise: with the full quotient steep strokes fade
+    until they are lost.
 
     Voltages are averaged by a triangle two pixels wide: where a thin line lies between two rows, it divides its ink
     between them in proportion, and so its place is kept; a box would put it into one. Times are averaged by Pillow's
