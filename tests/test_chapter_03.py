@@ -8,8 +8,8 @@ import nbformat
 import numpy as np
 import pytest
 
+from heartai_utils import _reading_back, exercises, page
 from heartai_utils import downsampling as ds
-from heartai_utils import exercises, page
 from heartai_utils.exercises import NotYet
 from heartai_utils.simulation import simulate_recording
 
@@ -71,6 +71,18 @@ def test_its_root_halves_the_error_and_the_full_quotient_loses_r(chapter, pages)
     assert by_power[0.5]["bridged_rmse_mv"] < 0.6 * by_power[0]["bridged_rmse_mv"]
     assert by_power[0.5]["lost_columns"] == 0 < by_power[1]["lost_columns"]
     assert by_power[1]["r_attenuation"] > 0.5 > 0.1 > by_power[0.5]["r_attenuation"]
+
+
+def test_a_lower_threshold_reads_what_a_gain_reads(chapter, pages, monkeypatch):
+    def even_ink(gain):
+        return figures(lambda image, size: chapter["even_ink"](image, size, gain=gain), pages)
+
+    doubled, plain = even_ink(2.0), even_ink(1.0)
+    monkeypatch.setattr(_reading_back, "INK_FLOOR", ds.INK_FLOOR / 2)
+    lower = even_ink(1.0)
+    assert lower["bridged_rmse_mv"] == pytest.approx(doubled["bridged_rmse_mv"], abs=0.001)
+    assert lower["r_attenuation"] == pytest.approx(doubled["r_attenuation"], abs=0.005)
+    assert plain["r_attenuation"] > doubled["r_attenuation"] + 0.01
 
 
 # --- exercises ------------------------------------------------------------------------------------------------------

@@ -580,7 +580,7 @@ def test_load_data_skips_and_names_what_cannot_be_read(tmp_path, capsys):
     assert whole.train_images.shape == whole.validation_images.shape == (4, 182, 256)
     assert whole.train_labels.tolist() == catalogue["label"].iloc[[0, 2, 4, 6]].tolist()
     assert whole.validation_files == tuple(catalogue["file"].iloc[[1, 3, 5, 7]])
-    assert whole.thumbnail == {"method": "area", "crop": None}
+    assert whole.thumbnail == {"method": downsampling.OWN, "crop": None}
     assert capsys.readouterr().err == ""
 
     for row in (2, 5):  # one on each side
