@@ -535,7 +535,11 @@ def main() -> None:
         "seed": chosen.seed,
         "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), keras.backend.backend(): keras.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+        },
         "seconds_per_fit": None if chosen.steps else chosen.seconds,
         "seconds_per_step": measured,
         "steps": steps,
