@@ -44,7 +44,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
-from real_pages import SCORES
 from record import commit
 from tqdm.std import tqdm
 
@@ -53,7 +52,7 @@ from heartai_utils._keras import keras
 from heartai_utils._workers import start_worker
 from heartai_utils.conditions import NAMES
 from heartai_utils.dataset import course_pages, data_home, read_catalogue, write_whole
-from heartai_utils.evaluation import evaluate, mean_interval, paired_bootstrap, paired_interval
+from heartai_utils.evaluation import SCORES, evaluate, mean_interval, paired_bootstrap, paired_interval
 
 layers, ops = keras.layers, keras.ops
 
@@ -244,7 +243,7 @@ _pages: dict[str, Pages] = {}  # what a worker was given when it began
 
 def _begin(pages: list[Pages]) -> None:
     start_worker()
-    training._make_deterministic()
+    training.make_deterministic()
     _pages.update({one.name: one for one in pages})
 
 

@@ -17,9 +17,7 @@ from record import commit
 
 from heartai_utils import splits, training, vit
 from heartai_utils.dataset import data_home, read_catalogue, write_whole
-from heartai_utils.evaluation import mean_interval
-
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+from heartai_utils.evaluation import SCORES, mean_interval
 
 
 def arguments() -> argparse.Namespace:

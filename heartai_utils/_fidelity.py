@@ -359,7 +359,7 @@ def fidelity(
     """
     methods = list(methods)
     for method in methods:
-        _check(method, size, crop, known=(*METHODS, *JPEG_METHODS))
+        _check(method, size, crop)
     if not pages:
         raise ValueError("no pages to compare: hand in at least one recording or path")
     paper = {method: paper_thumbnail(method, size, crop) for method in methods}

@@ -156,7 +156,7 @@ def shrink(
             ``page.PageError``, which is one, for a file that is no page.
         OSError: if the file cannot be read.
     """
-    _check(method, size, crop, known=(*METHODS, *JPEG_METHODS))
+    _check(method, size, crop)
     reduced = JPEG_METHODS.get(method, 1)
     if isinstance(image, (str, Path)):
         image = page.load_page(image, check=reduced == 1, grey=not colour, reduced=reduced)
@@ -204,9 +204,8 @@ def _box(crop: str | None) -> tuple[int, int, int, int]:
     return (0, 0, page.WIDTH, page.HEIGHT) if crop is None else page.GRID_BOX
 
 
-def _check(
-    method: str | None, size: tuple[int, int], crop: str | None = None, known: tuple[str, ...] = tuple(METHODS)
-) -> None:
+def _check(method: str | None, size: tuple[int, int], crop: str | None = None) -> None:
+    known = (*METHODS, *JPEG_METHODS)
     if method is not None and method not in known:
         raise ValueError(f"{method!r} is no method of shrinking: use one of {', '.join(known)}")
     whole = isinstance(size, (tuple, list)) and all(isinstance(side, (int, np.integer)) for side in size)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from heartai_utils import downsampling, page
+from heartai_utils._shrinking import _box
 from heartai_utils.simulation import LEADS, Recording
 
 CHEST_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
@@ -80,7 +81,7 @@ class Augmenter:
     ):
         self.settings = settings
         self.pixel_ms, self.pixel_mv = downsampling.pixel_ms(size, crop), downsampling.pixel_mv(size, crop)
-        x0, y0, x1, y1 = (0, 0, page.WIDTH, page.HEIGHT) if crop is None else page.GRID_BOX
+        x0, y0, x1, y1 = _box(crop)
         across, down = size[0] / (x1 - x0), size[1] / (y1 - y0)
         starts = page.seconds_to_x(page.WINDOW_SECONDS * np.arange(5))
         columns = np.round((starts - x0) * across).astype(int)

@@ -250,7 +250,7 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
             _runs.clear_away(folder)
             return load_run(folder)
 
-    _make_deterministic()
+    make_deterministic()
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)
     model = _compiled_vit(config, steps)
@@ -414,7 +414,7 @@ def load_run(folder: str | Path) -> Run:
         )
 
 
-def _make_deterministic() -> None:
+def make_deterministic() -> None:
     """Have TensorFlow add in the same order every time.
 
     Its graph optimizer turns large sums of gradients into sums in the order of arrival, to save memory; two runs with

@@ -91,7 +91,7 @@ def test_mixing_is_by_place_on_the_page():
 
 
 def test_a_fit_learns_and_is_repeatable(tmp_path, monkeypatch):
-    training._make_deterministic()  # as each worker does
+    training.make_deterministic()  # as each worker does
     pages = pages_of(64)
     monkeypatch.setattr(a, "_pages", {"simulated": pages})
     split = splits.split(pages.catalogue, "grouped", validation=0.25, seed=0)
