@@ -28,6 +28,7 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True, emoji=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
+MONITORED = 0.15  # of the training pages, where an epoch is to be chosen
 
 
 def _version(wanted: bool) -> None:
@@ -176,16 +177,61 @@ def train(
     crop: Annotated[
         str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
     ] = None,
+    schedule: Annotated[
+        str, typer.Option(metavar="constant|cosine", help="Of the learning rate; cosine goes down to 0.")
+    ] = "constant",
+    warmup_epochs: Annotated[int, typer.Option(min=0, help="The learning rate climbs first; with cosine.")] = 0,
+    label_smoothing: Annotated[float, typer.Option(help="Share of a label spread over all conditions.")] = 0.0,
+    class_weights: Annotated[bool, typer.Option("--class-weights", help="Each condition counts alike.")] = False,
+    ema: Annotated[
+        float | None, typer.Option(help="Momentum of the weights' moving average, such as 0.98; off without it.")
+    ] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Longest gradient, such as 1; no limit without it.")] = None,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Shift, gain, wander, a lost lead, JPEG noise: anew in every epoch.")
+    ] = False,
+    monitor: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of training pages held back to choose an epoch by; {MONITORED:g} with --patience or best."
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop when the monitored loss was not lower for so many epochs.")
+    ] = None,
+    report: Annotated[
+        str, typer.Option(metavar="last|best", help="The epoch that is scored and kept as model.keras.")
+    ] = "last",
 ) -> None:
     """Train a Vision Transformer and say what it is worth. Interrupted, it goes on where it was."""
     from heartai_utils import dataset, splits, training, vit
 
-    shape = vit.preset(preset, **({"header_rows": 0} if crop else {}))
-    config = training.TrainingConfig(shape, epochs, batch_size, learning_rate, weight_decay, seed)
+    config = training.TrainingConfig(
+        vit.preset(preset, **({"header_rows": 0} if crop else {})),
+        epochs,
+        batch_size,
+        learning_rate,
+        weight_decay,
+        seed,
+        schedule=schedule,
+        warmup_epochs=warmup_epochs,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        ema_momentum=ema,
+        clip_norm=clip_norm,
+        augmentation=training.Augmentation() if augment else None,
+        patience=patience,
+        report=report,
+    )
+    if monitor is None:
+        monitor = MONITORED if config.needs_monitor else 0.0
     catalogue = dataset.course_pages("quick", str(data or ""), seed)
     sides = splits.split(catalogue, split, validation=validation, seed=seed)
-    run = training.train(config, training.load_data(catalogue, sides, method=method, crop=crop), folder)
+    pages = training.load_data(catalogue, sides, method=method, crop=crop, monitor=monitor)
+    run = training.train(config, pages, folder)
     _print_metrics(run.metrics)
+    if run.best_epoch is not None:
+        console.print(f"lowest loss on the monitored pages: epoch {run.best_epoch} of {len(run.history)}")
     console.print(f"{folder} holds the run: config, history, metrics, predictions, weights", markup=False)
 
 

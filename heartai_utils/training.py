@@ -122,8 +122,11 @@ def load_data(
             divided off as the split is, with its seed.
 
     Raises:
-        ValueError: nothing that can be read is left on a side, or all training pages have one condition.
+        ValueError: nothing that can be read is left on a side, all training pages have one condition, or ``monitor``
+            is no share.
     """
+    if not 0 <= monitor < 1:
+        raise ValueError(f"monitor={monitor}: give a share of the training pages below 1, such as 0.15, or 0 for none")
     parts = {"training": split.train, "validation": split.validation}
     if monitor:
         inner = splits.split(catalogue.iloc[split.train], split.how, validation=monitor, seed=split.seed)

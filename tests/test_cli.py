@@ -9,10 +9,12 @@ import sys
 
 import numpy as np
 import pytest
+import typer.testing
 from PIL import Image
 
-from heartai_utils import dataset, downsampling, splits, vit
+from heartai_utils import cli, dataset, downsampling, splits, vit
 from heartai_utils.conditions import NAMES
+from heartai_utils.training import Augmentation, TrainingConfig
 
 HEARTAI = os.path.join(os.path.dirname(sys.executable), "heartai")
 
@@ -178,6 +180,42 @@ def test_train_twice_gives_identical_metrics(run_folder, pages, tmp_path):
 def test_train_explains_what_is_wrong(arguments, word, pages, tmp_path):
     data = [] if "--data" in arguments else ["--data", pages]
     assert is_one_clear_line(heartai("train", tmp_path / "run", *data, *arguments, cwd=tmp_path), word)
+
+
+def test_train_hands_every_option_on(pages, tmp_path):
+    run, result = tmp_path / "run", typer.testing.CliRunner()
+    options = (
+        "--schedule cosine --warmup-epochs 1 --label-smoothing 0.1 --class-weights --ema 0.9 --clip-norm 1 --augment "
+        "--patience 1 --report best --weight-decay 0.3 --learning-rate 0.002 --batch-size 8 --seed 4"
+    )
+    arguments = ["train", str(run), "--data", str(pages), "--preset", "testing", "--epochs", "2", *options.split()]
+    told = result.invoke(cli.app, arguments, catch_exceptions=False).output
+    assert "lowest loss on the monitored pages: epoch" in told
+    config = json.loads((run / "config.json").read_text())
+    asked = TrainingConfig(
+        vit.preset("testing"), 2, 8, 0.002, 0.3, 4, "cosine", 1, 0.1, True, 0.9, 1.0, Augmentation(), 1, "best"
+    )
+    assert TrainingConfig.from_record(config["training"]) == asked
+    assert config["pages"]["monitor"] == 4  # about 15 % of the training pages, one of each condition
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--schedule", "linear"], "cosine"),
+        (["--warmup-epochs", "3"], "warmup_epochs"),
+        (["--monitor", "1.5"], "monitor"),
+        (["--patience", "2", "--monitor", "0"], "monitor"),
+        (["--report", "first"], "best"),
+        (["--ema", "1"], "ema_momentum"),
+    ],
+)
+def test_train_explains_which_option_is_wrong(arguments, word, pages, tmp_path):
+    with pytest.raises(ValueError, match=word):
+        typer.testing.CliRunner().invoke(
+            cli.app, ["train", str(tmp_path / "run"), "--data", str(pages), *arguments], catch_exceptions=False
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_predict_prints_four_probabilities(run_folder, pages):
