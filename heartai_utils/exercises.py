@@ -649,28 +649,25 @@ def check_steps_and_shrinkage(answer) -> None:
     print("Right: 455 steps leave 97.75 % of a kernel that no gradient touches.")
 
 
-def check_macro_f1(answer) -> None:
-    """``answer(confusion)``: macro-F1 of a confusion matrix with the truth in rows."""
-    confusion = np.array([[28, 0, 0, 0], [2, 0, 4, 0], [3, 0, 40, 4], [1, 0, 9, 7]])
-    given = answer(confusion)
+def check_early_stopping(answer) -> None:
+    """``answer(losses, patience)`` -> (epochs run, epoch kept), both counted from 1."""
+    given = answer([1.4, 1.2, 1.1, 1.3], 5)
     if given is None:
-        print("Not answered yet: F1 of a condition is 2 · diagonal / (its row's sum + its column's sum).")
+        print("Not answered yet: keep the lowest loss so far and the epoch it was in; stop when that is too long ago.")
         return
-    right, rows, columns = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    each = 2 * right / (rows + columns)
-    _require(np.ndim(given) == 0, f"one number is wanted, the mean of the four, not shape {np.shape(given)}")
-    _require(bool(np.isfinite(given)), "a condition never answered has no precision (0 / 0): its F1 counts as 0")
-    for wrong, hint in (
-        (each[rows * columns > 0].mean(), "the condition that is never answered counts too, as 0: divide by four"),
-        (right.sum() / rows.sum(), "that is accuracy"),
-        ((right / rows).mean(), "that is the mean recall, which is balanced accuracy"),
-        ((each * rows).sum() / rows.sum(), "every condition counts alike, however many pages it has"),
+    _require(np.shape(given) == (2,), "give two numbers: (epochs run, epoch kept)")
+    losses = [1.4, 1.2, 1.1, 1.3, 1.25, 1.27, 1.0, 1.2]
+    for monitored, patience, right, hint in (
+        ([1.4, 1.2, 1.1, 1.3], 5, (4, 3), "patience does not run out: all 4 epochs are run, the third has the lowest"),
+        ([1.0, 2.0, 1.9, 1.8], 2, (3, 1), "compare with the lowest loss so far, not with the epoch before"),
+        (losses, 3, (6, 3), "after epoch 6 the lowest loss is 3 epochs old: epoch 7 is never run, however low"),
+        (losses, 4, (8, 7), "the loss of epoch 7 comes in time, and the count begins again"),
+        ([1.1, 1.3, 1.2, 1.1], 3, (4, 1), "an equal loss is not a lower one; the count goes on, and the first is kept"),
+        ([1.0, 1.1, 0.9], 1, (2, 1), "patience 1 stops after the first epoch that is not lower"),
     ):
-        _require(not np.isclose(given, wrong), hint)
-    hint = "row sums are the pages of a condition, column sums how often it was answered"
-    _require(bool(np.isclose(given, each.mean())), f"{float(given):.4f} for {confusion.tolist()}: {hint}")
-    _require(bool(np.isclose(answer(np.eye(4, dtype=int) * 5), 1)), "a matrix without mistakes must give 1")
-    print(f"Right: {float(given):.3f}, where accuracy is {right.sum() / rows.sum():.3f}.")
+        run, kept = answer(list(monitored), patience)
+        _require((run, kept) == right, f"{monitored} with patience {patience} gives {run}, {kept}, not {right}: {hint}")
+    print("Right: a run stops a patience after the epoch that is kept.")
 
 
 def _log_softmax(logits):
@@ -774,3 +771,29 @@ def check_runs_needed(answer) -> None:
     hint = f"{answer} pairs: look for the smallest n with t · SD / √n ≤ 0.01"
     _require(answer == right, hint)
     print(f"Right: {right} pairs, where the SD of the pilot is {pilot.std(ddof=1):.4f}.")
+
+
+def check_corrected_half_width(answer) -> None:
+    """Half width for five random splits with a quarter held out, when the paired differences have an SD of 0.02."""
+    if answer is None:
+        print("Not answered yet: t at n − 1, the SD, and a root of 1/n plus validation pages over training pages.")
+        return
+    _require(np.ndim(answer) == 0 and not isinstance(answer, str), "one number is wanted, the half width")
+    n, sd, ratio = 5, 0.02, 0.25 / 0.75
+    t = stats.t.ppf(0.975, n - 1)
+    right = t * sd * np.sqrt(1 / n + ratio)
+    for wrong, hint in (
+        (t * sd * np.sqrt(1 / n), "that is for independent runs; add validation over training pages under the root"),
+        (t * sd * np.sqrt(1 / n + 0.25), "0.25 is the share held out; validation over training is 0.25 / 0.75"),
+        (t * sd * np.sqrt(1 / n + 3), "validation over training, not the other way round"),
+        (t * sd * (np.sqrt(1 / n) + ratio), "the ratio is added under the root, to 1/n"),
+        (1.96 * sd * np.sqrt(1 / n + ratio), "1.96 is for infinitely many runs; use stats.t.ppf(0.975, n − 1)"),
+        (stats.t.ppf(0.975, n) * sd * np.sqrt(1 / n + ratio), "n splits leave n − 1 degrees of freedom"),
+        (stats.t.ppf(0.95, n - 1) * sd * np.sqrt(1 / n + ratio), "2.5 % are cut off at either end: 0.975, not 0.95"),
+        (sd * np.sqrt(1 / n + ratio), "that is the standard error; times t"),
+        (2 * right, "that is the whole width; half of it is wanted"),
+    ):
+        _require(not np.isclose(answer, wrong, rtol=2e-3), hint)
+    hint = f"{answer:.4f}: t · SD · √(1/n + validation/training)"
+    _require(bool(np.isclose(answer, right, rtol=0.01)), hint)
+    print(f"Right: ± {right:.4f}; without the correction it would be {t * sd / np.sqrt(n):.4f}.")

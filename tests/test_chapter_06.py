@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chapter_code import definitions
-from sklearn.metrics import f1_score
 
-from heartai_utils import exercises, training, vit
+from heartai_utils import downsampling, exercises, page, training, vit
 from heartai_utils._keras import keras
 from heartai_utils.exercises import NotYet
+from heartai_utils.simulation import LEADS, simulate_recording
 
 TINY = training.TrainingConfig(
     vit.ViTConfig(height=32, width_px=32, header_rows=0, tokens=8, width=8, heads=2, depth=1), epochs=3, batch_size=8
@@ -21,7 +21,8 @@ TINY = training.TrainingConfig(
 @pytest.fixture(scope="module")
 def defined() -> dict:
     """The functions that the chapter defines, executed from the notebook."""
-    return definitions("06_training_the_vit", np=np, keras=keras)
+    beat_s = np.arange(-60, 440, 4) / 1000
+    return definitions("06_training_the_vit", np=np, keras=keras, page=page, LEADS=LEADS, BEAT_S=beat_s)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,48 @@ def test_wilson(defined):
 
 def test_zero_gradients_show_what_decays(defined):
     shrunk = defined["shrunk_by_a_step"](vit.build_vit("testing"), keras.optimizers.Adam(0.1, weight_decay=0.5))
-    assert list(shrunk.values()) == pytest.approx([0.95] * 3) and set(shrunk) == {
-        "position_embedding", "kernel", "gamma",
-    }  # fmt: skip
+    assert {name: len(left) for name, left in shrunk.items()} == {"position_embedding": 1, "kernel": 10, "gamma": 5}
+    assert np.concatenate(list(shrunk.values())) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_cosine_rate_is_that_of_training(defined, warmup):
+    config = replace(TINY, epochs=5, learning_rate=0.3, schedule="cosine", warmup_epochs=warmup)
+    rate = training.learning_rate(config, steps_per_epoch=4)
+    by_hand = [defined["cosine_rate"](step, 20, 0.3, 4 * warmup) for step in range(20)]
+    assert by_hand == pytest.approx([float(rate(step)) for step in range(20)], abs=1e-6)
+    assert max(by_hand) == pytest.approx(0.3) and by_hand[-1] < 0.02
+
+
+def test_overlay_tells_old_from_new(defined):
+    before, after = np.full((2, 4), 255, np.uint8), np.full((2, 4), 255, np.uint8)
+    before[:, 1], after[:, 2], before[:, 3], after[:, 3] = 0, 0, 0, 0
+    paper, old, new, both = defined["overlay"](before, after)[0].astype(int)
+    assert (paper == 255).all() and both.sum() < min(old.sum(), new.sum())
+    assert old[0] > old[2] and new[2] > new[0], "orange and blue"
+
+
+def heart(condition, **kind):
+    recording = simulate_recording(condition, 4, noise=False, print_filter=None, **kind)
+    return recording, downsampling.Truth.of_recording(recording)
+
+
+def test_signs_are_those_that_were_simulated(defined):
+    recording, truth = heart("Myocardial infarction", territory="inferior")
+    signs, st = defined["signs"](truth), recording.facts["st_mv"]
+    assert signs["rate (bpm)"] == pytest.approx(recording.facts["heart_rate_bpm"], rel=0.05)
+    assert signs["QRS (ms)"] == pytest.approx(recording.facts["qrs_ms"], abs=0.2)
+    assert max(st, key=st.get) in ("II", "III", "aVF")
+    assert signs["ST level elsewhere (mV)"] == pytest.approx(max(st.values()), abs=0.06)
+
+
+def test_signs_tell_the_conditions_apart(defined):
+    normal = defined["signs"](heart("Normal", kind="sinus rhythm")[1])
+    uneven = defined["signs"](heart("Abnormal heartbeat", kind="atrial fibrillation")[1])
+    old = defined["signs"](heart("History of MI", territory="anterior")[1])
+    assert uneven["RR changes by (%)"] > 2 * normal["RR changes by (%)"]
+    assert old["lowest early QRS (mV)"] < normal["lowest early QRS (mV)"]
+    assert old["lowest T (mV)"] < min(0, normal["lowest T (mV)"])
 
 
 # --- the exercises -------------------------------------------------------------------------------------------
@@ -210,44 +250,64 @@ def test_steps_and_shrinkage_wrong(answer, hint):
         exercises.check_steps_and_shrinkage(answer)
 
 
-def macro_f1(confusion):
-    return np.mean(2 * confusion.diagonal() / np.maximum(confusion.sum(axis=0) + confusion.sum(axis=1), 1))
+def stop_early(losses, patience):
+    for run in range(1, len(losses) + 1):
+        kept = int(np.argmin(losses[:run])) + 1
+        if run - kept >= patience:
+            break
+    return run, kept
 
 
-def of_scikit_learn(confusion):
-    labels, verdicts = np.repeat(np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1)
-    return f1_score(labels, verdicts, average="macro", zero_division=0)
-
-
-@pytest.mark.parametrize("right", [macro_f1, of_scikit_learn, lambda c: float(macro_f1(c.T))])
-def test_macro_f1_right(right, capsys):
-    exercises.check_macro_f1(right)
+def test_early_stopping_right(capsys):
+    exercises.check_early_stopping(stop_early)
     assert "Right" in capsys.readouterr().out
 
 
-def by_precision_and_recall(confusion):
-    with np.errstate(invalid="ignore"):
-        precision = confusion.diagonal() / confusion.sum(axis=0)
-    recall = confusion.diagonal() / confusion.sum(axis=1)
-    return 2 * precision * recall / (precision + recall)
+def test_early_stopping_is_that_of_training(data):
+    """The exercise's rule applied to what the monitored pages said."""
+    monitored = replace(data, monitor_images=data.train_images[:8], monitor_labels=data.train_labels[:8])
+    config = replace(TINY, epochs=12, patience=1, learning_rate=0.05)
+    run = training.train(config, monitored, progress=False)
+    assert 1 < len(run.history) < 12, "the test needs a run that stops early"
+    losses = run.history["monitor_loss"].tolist()
+    assert stop_early([*losses, 0.0], 1) == (len(losses), run.best_epoch)
+
+
+def against_the_epoch_before(losses, patience):
+    bad = 0
+    for run in range(1, len(losses) + 1):
+        bad = bad + 1 if run > 1 and losses[run - 1] >= losses[run - 2] else 0
+        if bad >= patience:
+            break
+    return run, int(np.argmin(losses[:run])) + 1
+
+
+def ties_are_lower(losses, patience):
+    for run in range(1, len(losses) + 1):
+        kept = run - int(np.argmin(losses[:run][::-1]))
+        if run - kept >= patience:
+            break
+    return run, kept
 
 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (by_precision_and_recall, "one number"),
-        (lambda c: by_precision_and_recall(c).mean(), "never answered has no precision"),
-        (lambda c: np.nanmean(by_precision_and_recall(c)), "divide by four"),
-        (lambda c: c.trace() / c.sum(), "accuracy"),
-        (lambda c: (c.diagonal() / c.sum(axis=1)).mean(), "balanced accuracy"),
-        (lambda c: np.average(np.nan_to_num(by_precision_and_recall(c)), weights=c.sum(axis=1)), "counts alike"),
-        (lambda c: 0.5, "row sums"),
-        (lambda c: macro_f1(c) * c.sum() / 98, "without mistakes"),
+        (lambda z, p: stop_early(z, p)[0], "two numbers"),
+        (lambda z, p: stop_early(z, 99), "compare with the lowest"),
+        (lambda z, p: (len(z), int(np.argmin(z)) + 1), "compare with the lowest"),
+        (lambda z, p: stop_early(z, p)[::-1], "patience does not run out"),
+        (lambda z, p: tuple(n - 1 for n in stop_early(z, p)), "patience does not run out"),
+        (lambda z, p: (stop_early(z, p)[0], int(np.argmin(z)) + 1), "epoch 7 is never run"),
+        (lambda z, p: stop_early(z, p + 1), "compare with the lowest"),
+        (against_the_epoch_before, "compare with the lowest"),
+        (ties_are_lower, "an equal loss"),
+        (lambda z, p: stop_early(z, max(p, 2)), "patience 1"),
     ],
 )
-def test_macro_f1_wrong(wrong, hint):
+def test_early_stopping_wrong(wrong, hint):
     with pytest.raises(NotYet, match=hint):
-        exercises.check_macro_f1(wrong)
+        exercises.check_early_stopping(wrong)
 
 
 def test_not_answered_yet(capsys):
@@ -255,5 +315,5 @@ def test_not_answered_yet(capsys):
     exercises.check_adamw_step(lambda *values: None)
     exercises.check_adamw_step(lambda *values: (None, None, None))
     exercises.check_steps_and_shrinkage(None)
-    exercises.check_macro_f1(lambda confusion: None)
+    exercises.check_early_stopping(lambda losses, patience: None)
     assert capsys.readouterr().out.count("Not answered yet: ") == 5
