@@ -1,16 +1,20 @@
-"""The files of a run folder: whose it is, the checkpoint that an interrupted run goes on from, what it found."""
+"""The files of a run folder: whose it is, who is in it, the checkpoint to go on from, what the run found."""
 
 from __future__ import annotations
 
 import csv
+import errno
+import hashlib
 import io
 import json
 import os
 import platform
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -23,10 +27,41 @@ from heartai_utils.evaluation import Metrics
 from heartai_utils.vit import ViTConfig, build_vit
 
 CHECKPOINT = "checkpoint.npz"
+LOCK = ".lock"
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class RunInUse(RunError):
+    """A run folder that another process is training in."""
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """A name for a run, made from all that decides it: 16 hexadecimal digits.
+
+    Settings at their defaults do not count, so that names stay the same when there are more settings one day.
+
+    Args:
+        record: as `training.identity` gives it and ``config.json`` holds it.
+    """
+    settings = record["training"]
+    differing = _differing(settings, TrainingConfig()) | {"model": _differing(settings["model"], ViTConfig())}
+    canonical = json.dumps(_whole_numbers(record | {"training": differing}), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _differing(settings: dict[str, Any], defaults: TrainingConfig | ViTConfig) -> dict[str, Any]:
+    defaults = asdict(defaults)
+    return {name: value for name, value in settings.items() if value != defaults[name]}
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The same with 0 for 0.0, which is the same setting and another text."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(each) for key, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @contextmanager
@@ -38,31 +73,89 @@ def damage_told(message: str) -> Iterator[None]:
         raise RunError(message) from error
 
 
-def claim(folder: Path, record: dict) -> None:
-    """Write config.json into a new folder, or make sure that the one there says the same.
+@contextmanager
+def claimed(folder: Path, record: dict[str, Any]) -> Iterator[None]:
+    """Make sure that a folder is new or holds this very run, and keep other processes out meanwhile.
+
+    Writes config.json into a new folder. A finished run may be read by many at once.
 
     Raises:
+        RunInUse: another process is in there.
         RunError: it is another run's folder, none of a run at all, or damaged.
     """
-    path = folder / "config.json"
-    begun = any((folder / name).exists() for name in (CHECKPOINT, "metrics.json"))
-    if path.exists() and begun:
-        record = json.loads(json.dumps(record))
-        with damage_told(f"{path} is damaged: remove {folder} and train again"):
-            there = json.loads(path.read_text())
-            settings = TrainingConfig.from_record(there["training"]).to_record()
-            there["training"] = json.loads(json.dumps(settings))
-        if there != record:
-            differing = _differences(there, record)
-            raise RunError(f"{folder} holds another run ({differing}): choose another folder, or remove it")
+    has = {name: (folder / name).exists() for name in ("config.json", CHECKPOINT, "metrics.json")}
+    if has["config.json"] and has["metrics.json"]:
+        _claim(folder, record)
+        yield
         return
-    # a run that ended before its first epoch did leaves config.json and, if killed, files with a dot in front
-    if folder.exists() and (
-        not folder.is_dir() or any(p != path and not p.name.startswith(".") for p in folder.iterdir())
-    ):
-        raise RunError(f"{folder} exists and is no run folder: choose a new one")
+    if folder.exists() and not (has["config.json"] and has[CHECKPOINT]):
+        # a run that ended before its first epoch did leaves config.json and, if killed, files with a dot in front
+        if not folder.is_dir() or any(p.name != "config.json" and not p.name.startswith(".") for p in folder.iterdir()):
+            raise RunError(f"{folder} exists and is no run folder: choose a new one")
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(record, indent=1).encode())
+    with _locked(folder):
+        _claim(folder, record)
+        yield
+
+
+def _claim(folder: Path, record: dict[str, Any]) -> None:
+    path = folder / "config.json"
+    if not any((folder / name).exists() for name in (CHECKPOINT, "metrics.json")):
+        write_whole(path, json.dumps(record, indent=1).encode())
+        return
+    record = json.loads(json.dumps(record))
+    with damage_told(f"{path} is damaged: remove {folder} and train again"):
+        there = json.loads(path.read_text())
+        settings = TrainingConfig.from_record(there["training"]).to_record()
+        there["training"] = json.loads(json.dumps(settings))
+    if there != record:
+        differing = _differences(there, record)
+        raise RunError(f"{folder} holds another run ({differing}): choose another folder, or remove it")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, by a lock that the system takes off when this one ends, however it does."""
+    path = folder / LOCK
+    while True:
+        file = path.open("a+")
+        if not _lock(file):
+            file.seek(0)
+            holder = file.read() or "another process"
+            file.close()
+            raise RunInUse(f"{folder} is in use by {holder}: wait until it has ended, or end it")
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its last holder removed it just after we opened it
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
+    finally:
+        if os.name == "nt":  # which removes no open file, and none that the next holder has opened
+            file.close()
+        with suppress(OSError):
+            path.unlink()
+        file.close()
+
+
+def _lock(file: IO) -> bool:
+    """Lock a file unless another process has. Where the file system knows no locks, nobody is kept out."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(1 << 30)  # far behind the text, which then others can read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+    return True
 
 
 def _differences(there: dict, here: dict, prefix: str = "") -> str:
@@ -109,6 +202,15 @@ def read_checkpoint(folder: Path | None, model: keras.Model) -> tuple[list[dict]
             variable.assign(kept[f"v{i}"])
         best = [kept[f"best{i}"] for i in range(sum(name.startswith("best") for name in kept.files))]
         return json.loads(str(kept["history"])), best or None
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs an unfinished run can go on from; 0 without a whole checkpoint."""
+    try:
+        with np.load(folder / CHECKPOINT) as kept:
+            return len(json.loads(str(kept["history"])))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return 0
 
 
 def write_history(folder: Path, history: pd.DataFrame) -> None:

@@ -15,12 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
+import PIL
+import scipy
 from tqdm.std import tqdm
 
 from heartai_utils import _simulated
@@ -59,11 +62,12 @@ def simulate_set(
     shortcut_strength: float = 1.0,
     progress: bool = True,
     workers: int | None = None,
+    scheduler: str | None = None,
 ) -> pd.DataFrame:
     """Simulate pages into the published layout, with the truth beside them.
 
-    Page i follows from (seed, i) alone: neither the number of workers nor an interruption changes a byte, and
-    asking for more pages later keeps those that are there. Only missing or damaged pages are made. Beside the
+    Page i follows from (seed, i) alone: neither the number or place of workers nor an interruption changes a byte,
+    and asking for more pages later keeps those that are there. Only missing or damaged pages are made. Beside the
     four folders lie `manifest.csv` (a row a page), `truth/stem(n).npz` (see `read_truth`) and `set.json` (what
     was asked for). Pages share printed IDs about as often as the published ones, whatever their condition.
 
@@ -83,12 +87,18 @@ def simulate_set(
         shortcut_strength: the share of pages, above 0 and up to 1, that follow a shortcut; the others are printed as
             if it were not there.
         progress: show a bar on stderr.
-        workers: processes; by default one a core, as far as there is work.
+        workers: processes; by default one a core, as far as there is work. None with a scheduler, which has its own.
+        scheduler: the address of a dask scheduler, "tcp://10.0.0.5:8786", whose workers draw then. They send pages
+            and truths back (0.4 to 0.8 MB a page) and this process writes them: the machines need not share a folder,
+            but must have the same version of this package and of the libraries that draw. Without it this machine's
+            processes draw; they start sooner than a cluster.
 
     Returns:
         The catalogue, as `read_catalogue` gives it.
 
     Raises:
+        ClusterError: which is a ValueError: no usable worker at the scheduler, or it is lost. The pages made until
+            then are kept; the same call goes on.
         DatasetError: for wishes that cannot be met, and if the folder holds anything else, or a set made with other
             settings, another version of this package or more pages.
     """
@@ -98,10 +108,14 @@ def simulate_set(
     wanted = plans(**{name: value for name, value in settings.items() if name not in ("version", "copies")})
     rows = {plan.index: row for plan in wanted if (row := _made_before(dest, plan))}
     missing = [plan for plan in wanted if plan.index not in rows]
-    if workers is None:  # a process starts in the time that drawing some fifty pages takes
-        workers = min(os.cpu_count() or 1, len(missing) // 50)
+    if scheduler is not None:
+        making = _make_pages_elsewhere(dest, missing, scheduler, workers)
+    else:
+        if workers is None:  # a process starts in the time that drawing some fifty pages takes
+            workers = min(os.cpu_count() or 1, len(missing) // 50)
+        making = _make_pages(dest, missing, workers)
     try:
-        with closing(_make_pages(dest, missing, workers)) as made:
+        with closing(making) as made:
             for row in tqdm(made, "simulating", len(missing), unit="page", leave=False, disable=not progress):
                 rows[row["index"]] = row
     finally:
@@ -338,7 +352,46 @@ def _make_pages(dest: Path, plans: list[Plan], workers: int) -> Iterator[dict]:
 
 def _make_page(dest: Path, plan: Plan) -> dict:
     """Make one page and write it with its truth; gives its manifest row."""
-    row, page, truth = _simulated.make(plan)
+    return _write_page(dest, plan, *_simulated.make(plan))
+
+
+def _make_pages_elsewhere(dest: Path, plans: list[Plan], scheduler: str, workers: int | None) -> Iterator[dict]:
+    """Have pages made by the workers of a scheduler and write them here; gives the manifest row of each."""
+    from heartai_utils._cluster import ClusterError, client, completed  # here: dask takes half a second to import
+
+    if not plans:
+        return
+    draw = partial(_make_alike, tools=_drawing_tools())
+    with client(scheduler, workers) as connection:
+        for plan, made in completed(connection, draw, plans):
+            if isinstance(made, ClusterError):
+                raise made
+            if isinstance(made, Exception):
+                raise DatasetError(f"the workers of {scheduler} could not draw {plan.file}: {made}") from made
+            yield _write_page(dest, plan, *made)
+
+
+def _make_alike(plan: Plan, tools: str) -> tuple[dict, bytes, bytes]:
+    """Make a page for another process, if it would make the same one.
+
+    Raises:
+        ClusterError: if it may not.
+    """
+    if tools != _drawing_tools():
+        from heartai_utils._cluster import ClusterError
+
+        advice = "install the same on both machines, and start the worker again"
+        raise ClusterError(f"a worker would draw other pages, by {_drawing_tools()} instead of {tools}: {advice}")
+    return _simulated.make(plan)
+
+
+def _drawing_tools() -> str:
+    """The versions that the bytes of a page depend on."""
+    libraries = (f"{library.__name__} {library.__version__}" for library in (np, scipy, cv2, PIL))
+    return ", ".join((f"heartai_utils {_drawing_version()}", *libraries))
+
+
+def _write_page(dest: Path, plan: Plan, row: dict, page: bytes, truth: bytes) -> dict:
     # The page last: where there is a page, there is its truth.
     write_whole(_truth_path(dest / plan.file), truth)
     write_whole(dest / plan.file, page)

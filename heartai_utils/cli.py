@@ -1,4 +1,4 @@
-"""The command line: ``heartai check | simulate | download | audit | train | predict | course``.
+"""The command line: ``heartai check | simulate | download | audit | shrink | train | ablate | predict | course``.
 
 Commands hold no logic: they read their arguments, call the package and print. What is imported inside a command is
 imported there because Keras takes seconds that `heartai --help` need not wait for.
@@ -76,6 +76,10 @@ def simulate(
     ] = None,
     shortcut_strength: Annotated[float, typer.Option(help="Share of the pages that follow a shortcut.")] = 1.0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Of a dask cluster, whose workers draw; this machine writes."),
+    ] = None,
 ) -> None:
     """Draw simulated pages in the published layout, with the truth beside them. Interrupted, it goes on."""
     from heartai_utils.dataset import simulate_set
@@ -93,6 +97,7 @@ def simulate(
         shortcut_strength=shortcut_strength,
         progress=errors.is_terminal,
         workers=workers,
+        scheduler=scheduler,
     )
     for condition, count in catalogue["condition"].value_counts(sort=False).items():
         console.print(f"{count:6d} {condition}")
@@ -147,6 +152,46 @@ def audit(
     else:
         found = auditor.audit(folder, seed=seed, splits=splits, progress=errors.is_terminal)
     console.print(found.to_json() if as_json else auditor.report(found), markup=False)
+
+
+@app.command()
+def shrink(
+    data: Annotated[Path, typer.Argument(help="Pages in the published layout.")],
+    method: Annotated[str, typer.Option(help="As of `heartai train`.")] = "even-ink",
+    crop: Annotated[
+        str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Pages at a time; by default one a core.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT", help="Of a dask cluster, whose workers shrink; this machine reads and writes."
+        ),
+    ] = None,
+) -> None:
+    """Make the thumbnails of a set ahead; train and the chapters find them. Interrupted, it goes on.
+
+    A page that cannot be read is named; the others go on (exit code 2).
+    """
+    from heartai_utils import dataset, downsampling
+
+    catalogue, skipped = dataset.read_catalogue(data)
+    found = downsampling.load_thumbnails(
+        catalogue["path"],
+        method=method,
+        crop=crop,
+        cache_dir=dataset.data_home() / "thumbnails",
+        md5s=catalogue["md5"],
+        progress=errors.is_terminal,
+        threads=workers,
+        scheduler=scheduler,
+    )
+    refused = [f"{row.file}: {row.reason}" for row in skipped.itertuples()] + found.rejected["reason"].tolist()
+    for reason in refused:
+        _complain(reason)
+    console.print(f"{found.made:6d} made\n{len(found) - found.made:6d} already there\n{len(refused):6d} refused")
+    if refused:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -247,6 +292,90 @@ def _print_metrics(metrics) -> None:
     for name, recall in metrics.recall.items():
         table.add_row(f"recall, {name}", "no page" if recall is None else f"{recall:.3f}", "")
     console.print(table)
+
+
+@app.command()
+def ablate(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or one of an ablation, to which runs are added.")],
+    data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(metavar="testing|course|reference", help="By default course.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="grouped|distinct|as_published", help="By default grouped.")
+    ] = None,
+    weight_decay: Annotated[list[str] | None, typer.Option(help="Such as 0,0.05,0.3; by default 0.0001.")] = None,
+    learning_rate: Annotated[list[str] | None, typer.Option(help="By default 0.001.")] = None,
+    epochs: Annotated[list[str] | None, typer.Option(help="By default 35.")] = None,
+    batch_size: Annotated[list[str] | None, typer.Option(help="By default 32.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="How pages are shrunk; by default even-ink.")] = None,
+    crop: Annotated[
+        str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="So many runs, each with its own split, of each setting.")] = 5,
+    validation: Annotated[float, typer.Option(help="Share of the pages held out.")] = 0.2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler, such as tcp://10.0.0.5:8786.")
+    ] = None,
+) -> None:
+    """Train with every combination of settings, each with several seeds, and say what a setting changes.
+
+    Settings take several values: separated by commas, or by giving the option again. Interrupted, the same command does
+    what is missing (exit code 2 if a run failed by itself).
+    """
+    from heartai_utils import ablation, dataset
+
+    given = {
+        "preset": _values(preset),
+        "split": _values(split),
+        "method": _values(method),
+        "batch_size": _values(batch_size, int),
+        "epochs": _values(epochs, int),
+        "learning_rate": _values(learning_rate, float),
+        "weight_decay": _values(weight_decay, float),
+    }
+    axes = {name: values for name, values in given.items() if values}
+    trials = ablation.grid(seeds, ablation.Trial(validation=validation, crop=crop), **axes)
+    catalogue = dataset.course_pages("quick", str(data or ""))
+    runs = ablation.run(trials, catalogue, folder, scheduler=scheduler, workers=workers)
+    for score in ("accuracy", "macro_f1"):
+        _print_effects(ablation, runs, axes, score)
+    console.print(f"{folder} holds {len(runs)} trials: results.csv, .parquet and .png, and the runs", markup=False)
+    for trial in runs.dropna(subset=["error"]).itertuples():
+        _complain(f"run {trial.run}: {trial.error}")
+    if runs["error"].notna().any():
+        raise typer.Exit(2)
+
+
+def _values(texts: list[str] | None, kind: type = str) -> list:
+    """The values in comma lists."""
+    values = [value.strip() for text in texts or [] for value in text.split(",")]
+    try:
+        return [kind(value) for value in values]
+    except ValueError:
+        raise ValueError(f"{', '.join(values)}: give {'whole ' * (kind is int)}numbers separated by commas") from None
+
+
+def _print_effects(ablation, runs, axes: dict[str, list], score: str) -> None:
+    """What each setting changes against its first value; where nothing varies, the score itself."""
+    from heartai_utils.evaluation import mean_interval
+
+    varied, scores = ablation.varied(runs), runs[score].dropna()
+    if not varied and len(scores) > 1:
+        console.print(f"{score}: {mean_interval(scores, overlap=ablation.overlap_of(runs))}")
+    for setting in varied:
+        first = axes[setting][0]
+        if runs.loc[runs[setting] == first, score].isna().all():
+            continue
+        found = ablation.effects(runs, setting, first, score)
+        others = [name for name in varied if name != setting]
+        table = Table(*others, setting, f"{score} against {first}", "95 % interval", "pairs", box=box.SIMPLE)
+        for row in found.to_dict("records"):
+            interval = f"{row['low']:+.3f} to {row['high']:+.3f}" if row["pairs"] > 1 else ""
+            told = (f"{row['mean']:+.3f}", interval, row["pairs"])
+            table.add_row(*(str(each) for each in (*(row[name] for name in (*others, setting)), *told)))
+        console.print(table)
 
 
 @app.command()

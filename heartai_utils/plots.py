@@ -299,3 +299,64 @@ def intervals(values: Mapping[str, Sequence[float]], label: str, reference: floa
     axis.set_ylim(len(values) - 0.5, -0.5)
     axis.set_xlabel(label)
     return figure
+
+
+def over_setting(
+    axis,
+    table: pd.DataFrame,
+    setting: str,
+    score: str,
+    by: str | None = None,
+    overlap: float = 0.0,
+    lines: Mapping[str, float] | None = None,
+) -> None:
+    """Each run's score as a dot over one setting, beside it their mean with its 95 % interval; a colour each group.
+
+    Numbers that span a factor of ten are placed by their logarithm, zero apart from them; other values stand side by
+    side. There is an interval from three runs on: that of two reaches nine standard deviations to either side.
+
+    Args:
+        table: one row a run.
+        setting, score: the columns across and up.
+        by: the column that tells groups apart, such as "split"; all runs are one group where not given.
+        overlap: as for `evaluation.mean_interval`.
+        lines: a height for each group to mark by a dashed line, such as the score of its majority class.
+    """
+    values = sorted(table[setting].unique())
+    places = dict(zip(values, _places(values), strict=True))
+    groups = {"": table} if by is None else {name: table[table[by] == name] for name in table[by].unique()}
+    nearest = min(np.diff(list(places.values())), default=1.0)
+    for number, (name, runs) in enumerate(groups.items()):
+        colour, marker = f"C{number}", "os^Dvp"[number % 6]
+        aside = 0.75 * nearest * ((number + 0.5) / len(groups) - 0.5)
+        for value, scores in runs.groupby(setting)[score]:
+            x = places[value] + aside
+            axis.plot(np.full(len(scores), x), scores, marker, color=colour, markersize=3.5, alpha=0.45, linewidth=0)
+            if len(scores) > 2:
+                interval = mean_interval(scores, overlap=overlap)
+                axis.plot([x, x], [interval.low, interval.high], color=colour, linewidth=1.6)
+            if len(scores) > 1:
+                axis.plot(x, scores.mean(), marker, color=colour, markersize=6.5, markeredgecolor="white")
+        axis.plot([], [], marker, color=colour, label=name)
+        if lines is not None:
+            axis.axhline(lines[name], color=colour, linestyle="--", linewidth=1)
+    if values[0] == 0 and _span_decades(values):
+        axis.axvline(places[0] + 0.5, color=INK, linestyle=":", linewidth=1)
+    axis.set_xticks(list(places.values()), [f"{v:g}" if pd.api.types.is_number(v) else str(v) for v in values])
+    axis.set(xlabel=setting.replace("_", " "), ylabel=score.replace("_", " "))
+
+
+def _places(values: Sequence) -> np.ndarray:
+    """Where the ascending values of a setting stand on an axis."""
+    if not _span_decades(values):
+        return np.arange(len(values), dtype=float)
+    positive = np.log10([v for v in values if v > 0])
+    return np.concatenate([[positive[0] - 1] * (len(values) - len(positive)), positive])
+
+
+def _span_decades(values: Sequence) -> bool:
+    """Whether these are numbers of which the positive ones span a factor of ten, and none is negative."""
+    if not all(pd.api.types.is_number(v) and v >= 0 for v in values):
+        return False
+    positive = [v for v in values if v > 0]
+    return len(positive) > 1 and positive[-1] >= 10 * positive[0]

@@ -27,6 +27,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,8 @@ from heartai_utils.splits import Split
 from heartai_utils.vit import build_vit, load_vit
 
 __all__ = [
-    "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "learning_rate", "load_data",
-    "load_run", "make_optimizer", "predict", "train",
+    "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "identity", "learning_rate",
+    "load_data", "load_run", "make_optimizer", "predict", "train",
 ]  # fmt: skip
 
 
@@ -227,6 +228,12 @@ def decayed_variables(model: keras.Model) -> list:
     return [variable for variable in model.trainable_variables if variable.name == "kernel"]
 
 
+def identity(config: TrainingConfig, data: Data) -> dict[str, Any]:
+    """All that decides a run, in plain values: settings, how thumbnails were made, the pages' checksum and number."""
+    record = {"training": config.to_record(), "thumbnail": data.thumbnail, "data": data.fingerprint}
+    return record | {"pages": data.pages}
+
+
 def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, progress: bool = True) -> Run:
     """Train a Vision Transformer; in a folder, go on from where an interrupted run stopped.
 
@@ -237,7 +244,7 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
         progress: show a bar with epoch, loss and time left on standard error.
 
     Raises:
-        RunError: the folder holds a run of another configuration or other data.
+        RunError: the folder holds a run of another configuration or other data, or another process is training in it.
         ValueError: the loss is no longer a finite number, or an epoch is to be chosen without monitored pages.
     """
     if config.needs_monitor and not data.is_monitored:
@@ -245,14 +252,17 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
             "patience and report='best' choose an epoch, and one chosen by its validation score would score too "
             "well: hold pages back for it, load_data(…, monitor=0.15)"
         )
-    if folder is not None:
-        folder = Path(folder)
-        record = {"training": config.to_record(), "thumbnail": data.thumbnail, "data": data.fingerprint}
-        _runs.claim(folder, record | {"pages": data.pages})
+    if folder is None:
+        return _train(config, data, None, progress)
+    folder = Path(folder)
+    with _runs.claimed(folder, identity(config, data)):
         if (folder / "metrics.json").exists():
             _runs.clear_away(folder)
             return load_run(folder)
+        return _train(config, data, folder, progress)
 
+
+def _train(config: TrainingConfig, data: Data, folder: Path | None, progress: bool) -> Run:
     make_deterministic()
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)

@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 import typer.testing
+from distributed import LocalCluster
 from PIL import Image
 
-from heartai_utils import cli, dataset, downsampling, splits, vit
-from heartai_utils.conditions import NAMES
+from heartai_utils import cli, dataset, downsampling, page, splits, training, vit
+from heartai_utils.conditions import CONDITIONS, NAMES
 from heartai_utils.training import Augmentation, TrainingConfig
 
 HEARTAI = os.path.join(os.path.dirname(sys.executable), "heartai")
@@ -48,6 +49,14 @@ def pages(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with one worker, a thread of this process."""
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
 def run_folder(pages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     result = heartai("train", folder, "--data", pages, "--preset", "testing", "--epochs", 2)
@@ -58,7 +67,7 @@ def run_folder(pages, tmp_path_factory):
 def test_help_names_the_commands():
     result = heartai("--help")
     assert result.returncode == 0
-    for command in ("check", "simulate", "download", "audit", "train", "predict", "course"):
+    for command in ("check", "simulate", "download", "audit", "shrink", "train", "ablate", "predict", "course"):
         assert command in result.stdout
 
 
@@ -85,6 +94,24 @@ def test_simulate_writes_the_same_bytes_again(pages, tmp_path):
     assert "24 pages" in result.stdout
     catalogue, rejected = dataset.read_catalogue(tmp_path / "again")
     assert catalogue["md5"].tolist() == dataset.read_catalogue(pages)[0]["md5"].tolist()
+
+
+def test_simulate_has_a_scheduler_draw_the_same_bytes(pages, tmp_path, scheduler):
+    arguments = ["simulate", str(tmp_path / "set"), "--pages", "4", "--seed", "5", "--scheduler", scheduler]
+    result = typer.testing.CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0 and "4 pages" in result.output
+    drawn = sorted((tmp_path / "set").glob("*/*.jpg"))
+    assert len(drawn) == 4
+    assert all(path.read_bytes() == (pages / path.parent.name / path.name).read_bytes() for path in drawn)
+
+
+def test_a_scheduler_that_cannot_be_used_is_told(pages, tmp_path):
+    environment = {**os.environ, "HEARTAI_DATA": str(tmp_path)}
+    result = heartai("simulate", tmp_path / "set", "--scheduler", "tcp://127.0.0.1:9", env=environment)
+    assert is_one_clear_line(result, "no scheduler answers at tcp://127.0.0.1:9: start one")
+    result = heartai("shrink", pages, "--scheduler", "tcp://127.0.0.1:9", "--workers", 2, env=environment)
+    assert is_one_clear_line(result, "workers=2", "none with a scheduler")
+    assert not list(tmp_path.rglob("*.jpg")) and not list(tmp_path.rglob("*.grey"))
 
 
 def test_simulate_refuses_a_folder_that_is_not_its_own(tmp_path):
@@ -150,6 +177,40 @@ def test_audit_of_a_folder_as_json(pages, tmp_path):
     keys = {"files", "distinct", "by_condition", "copies", "near_copies", "id_groups", "rejected", "baselines"}
     assert found["files"] == found["distinct"] == 24 and keys <= set(found)
     assert all({"mean", "sd", "splits"} <= set(score) for score in found["baselines"].values())
+
+
+def test_shrink_makes_ahead_what_train_looks_for(pages, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setenv("HEARTAI_DATA", str(tmp_path))
+    for counts in ("24 made 0 already there 0 refused", "0 made 24 already there 0 refused"):
+        arguments = ["shrink", str(pages), "--crop", "grid", "--scheduler", scheduler]
+        result = typer.testing.CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0 and " ".join(result.output.split()) == counts
+    monkeypatch.delattr(page, "load_page")  # what is there need not be decoded
+    catalogue = dataset.read_catalogue(pages)[0]
+    data = training.load_data(catalogue, splits.grouped(catalogue, validation=0.25, seed=0), crop="grid")
+    assert len(data.train_images) + len(data.validation_images) == 24
+
+
+def test_shrink_names_what_it_refuses_and_makes_the_others(pages, tmp_path):
+    folder = tmp_path / "pages" / CONDITIONS[0].folder
+    folder.mkdir(parents=True)
+    original = next(pages.glob(f"{folder.name}/*.jpg")).read_bytes()
+    (folder / "Normal(1).jpg").write_bytes(original)
+    photograph(folder / "Normal(2).jpg")
+    text(folder / "Normal(3).jpg")
+    result = heartai("shrink", tmp_path / "pages", env={**os.environ, "HEARTAI_DATA": str(tmp_path)})
+    assert result.returncode == 2 and result.stdout.split() == "1 made 0 already there 2 refused".split()
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 2 and "Normal(3).jpg: is neither a JPEG nor a PNG" in lines[0], result.stderr
+    assert "Normal(2).jpg does not look like a page" in lines[1]
+
+
+@pytest.mark.parametrize(("option", "word"), [(("--method", "magic"), "area"), (("--crop", "frame"), "grid")])
+def test_shrink_explains_what_is_wrong(option, word, pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEARTAI_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=word):
+        typer.testing.CliRunner().invoke(cli.app, ["shrink", str(pages), *option], catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_train_leaves_a_whole_run_folder(run_folder):

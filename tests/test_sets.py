@@ -11,16 +11,18 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client, KilledWorker
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import cross_val_predict
 
-from heartai_utils import _sets, _simulated, dataset
+from heartai_utils import _cluster, _sets, _simulated, dataset
 from heartai_utils.conditions import CONDITIONS, NAMES
 from heartai_utils.dataset import DatasetError
 from heartai_utils.page import FRAME, HEIGHT, WIDTH, draw_page, load_page, looks_like_a_page
@@ -481,3 +483,105 @@ def test_a_set_with_shortcuts_is_recorded_and_resumed(tmp_path):
     assert table["mark"].tolist() == ["yes", "no", "no", "no"] and table["sex"].tolist()[1] == "Female"
     corner = [load_page(path)[1520:1570, 2180:2210].min() for path in catalogue["path"]]
     assert corner[0] < 60 and min(corner[1:]) > 200
+
+
+# --- Drawn by the workers of a scheduler (last in this file: its threads are not there yet when tests above fork)
+
+
+_CLUSTER = """
+import sys
+from distributed import LocalCluster
+with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with two workers, in processes of their own."""
+    command = [sys.executable, "-c", _CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as cluster:
+        yield cluster.stdout.readline().strip()
+        cluster.stdin.close()
+
+
+@pytest.fixture
+def at_page(monkeypatch):
+    """Has something done before the nth page of a test is written; gives the indices of those written."""
+    write, written = _sets._write_page, []
+
+    def prepare(nth, do):
+        def writing(dest, plan, *made):
+            if len(written) + 1 == nth:
+                do()
+            written.append(plan.index)
+            return write(dest, plan, *made)
+
+        monkeypatch.setattr(_sets, "_write_page", writing)
+        return written
+
+    return prepare
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_killed_worker_costs_no_page_and_changes_no_byte(simulated, tmp_path, scheduler, at_page):
+    with Client(scheduler, set_as_default=False) as client:
+        workers = list(client.run(os.getpid).values())
+    assert len(workers) == 2 and os.getpid() not in workers
+    written = at_page(3, lambda: os.kill(workers[0], 9))
+    catalogue = dataset.simulate_set(tmp_path / "set", 10, seed=5, progress=False, scheduler=scheduler)
+    assert sorted(written) == list(range(10)) and len(catalogue) == 10
+    assert files_of(tmp_path / "set") == files_of(simulated)
+
+
+def test_interrupted_while_others_draw_it_goes_on_with_or_without_them(simulated, tmp_path, scheduler, at_page):
+    wishes, folder = {"seed": 5, "progress": False}, tmp_path / "set"
+    for nth in (4, 6):
+        at_page(nth, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            dataset.simulate_set(folder, 10, **wishes, scheduler=scheduler)
+        assert len(list(folder.glob("*/*.jpg"))) == len(dataset.read_catalogue(folder)[0]) == nth - 1
+    written = at_page(None, None)
+    dataset.simulate_set(folder, 10, **wishes, workers=1)
+    assert sorted(written) == list(range(10)) and files_of(folder) == files_of(simulated)
+
+
+def test_workers_that_would_draw_other_pages_draw_none(tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(_sets, "_drawing_tools", lambda: "heartai_utils of tomorrow")
+    with pytest.raises(
+        _cluster.ClusterError, match="would draw other pages, by .*cv2.* instead of .*of tomorrow.*install"
+    ):
+        dataset.simulate_set(tmp_path / "set", 2, progress=False, scheduler=scheduler)
+    assert not list(tmp_path.rglob("*.jpg"))
+
+
+def test_a_page_that_workers_cannot_draw_is_named_and_the_others_are_kept(tmp_path, scheduler, monkeypatch):
+    completed, lost = _cluster.completed, KilledWorker("draw", SimpleNamespace(address="tcp://10.0.0.6:1"), 3)
+
+    def failing(connection, draw, plans):
+        for plan, made in completed(connection, draw, plans):
+            yield plan, lost if plan.index == 2 else made
+
+    monkeypatch.setattr(_cluster, "completed", failing)
+    with pytest.raises(DatasetError, match=r"could not draw .*HB\(1\).jpg: "):
+        dataset.simulate_set(tmp_path / "set", 4, seed=5, progress=False, scheduler=scheduler)
+    files = [path.name for path in (tmp_path / "set").glob("*/*.jpg")]
+    assert "HB(1).jpg" not in files and len(dataset.read_catalogue(tmp_path / "set")[0]) == len(files)
+
+
+def test_a_scheduler_that_cannot_be_used_is_told_and_the_set_goes_on_without(simulated, tmp_path, monkeypatch):
+    monkeypatch.setattr(_cluster, "_PATIENCE", 0.5)
+    wishes = {"seed": 5, "progress": False}
+    for address, also, told in (
+        ("tcp://127.0.0.1:9", {}, "no scheduler answers at tcp://127.0.0.1:9"),
+        ("here", {}, "no scheduler answers at here"),
+        ("tcp://127.0.0.1:9", {"workers": 2}, "workers=2.*none with a scheduler"),
+    ):
+        with pytest.raises(_cluster.ClusterError, match=told):
+            dataset.simulate_set(tmp_path / "set", 3, **wishes, **also, scheduler=address)
+    dataset.simulate_set(tmp_path / "set", 10, **wishes, workers=1)
+    assert files_of(tmp_path / "set") == files_of(simulated)

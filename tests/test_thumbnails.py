@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import KilledWorker, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartai_utils import _catalogue, page
+from heartai_utils import _catalogue, _cluster, page
 from heartai_utils import _thumbnails as module
 from heartai_utils.downsampling import METHODS, SIZE, load_thumbnails, shrink, to_dataset
 from heartai_utils.simulation import simulate_recording
@@ -463,6 +464,91 @@ def test_killed_at_any_moment_the_cache_is_never_wrong(tmp_path):
         np.testing.assert_array_equal(load(paths, cache, method="jpeg-eighth").images, expected)
         assert len(list(cache.rglob("*.grey"))) == len(paths) and not list(cache.rglob("*.part"))
     assert half_filled
+
+
+# --- made by the workers of a scheduler -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with one worker, a thread of this process."""
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_scheduler_changes_nothing(pages, tmp_path, scheduler, decoded, known):
+    cut, copy, small = (tmp_path / name for name in ("cut.jpg", "copy of cut.jpg", "small.png"))
+    for path in (cut, copy):
+        path.write_bytes(pages[0].read_bytes()[:20_000])
+    cv2.imwrite(str(small), np.zeros((480, 640), np.uint8))
+    stale, absent = pages[3], tmp_path / "absent.jpg"
+    paths = [pages[2], cut, pages[0], small, absent, copy, stale, pages[2]]
+    md5s = [module._md5(path) if path not in (stale, absent) else "0" * 32 for path in paths] if known else None
+    options = {"md5s": md5s, "crop": "grid", "method": "linear"}
+    here = load(paths, tmp_path / "here", threads=2, **options)
+    there = load(paths, tmp_path / "there", scheduler=scheduler, **options)
+    np.testing.assert_array_equal(there.images, here.images)
+    assert there.kept.tolist() == here.kept.tolist() == ([0, 2, 7] if known else [0, 2, 6, 7])
+    pd.testing.assert_frame_equal(there.rejected, here.rejected)
+    assert there.made == here.made == len(there)
+    kept = {path.name: path.read_bytes() for path in entries(tmp_path / "here")}
+    assert {path.name: path.read_bytes() for path in entries(tmp_path / "there")} == kept
+    before = len(decoded)
+    again = load(pages[:1], tmp_path / "there", scheduler="tcp://127.0.0.1:9", **options | {"md5s": None})
+    assert len(again) == 1 and again.made == 0 and len(decoded) == before  # nobody is asked for what is there
+
+
+def test_interrupted_while_others_shrink_it_goes_on(pages, shrunk, tmp_path, scheduler, monkeypatch, decoded):
+    pack, packed = module._packed, []
+
+    def interrupted(image, recipe):
+        if len(packed) == 2:
+            raise KeyboardInterrupt
+        packed.append(recipe)
+        return pack(image, recipe)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_packed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(pages, tmp_path, scheduler=scheduler)
+    assert len(entries(tmp_path)) == 2
+    found = load(pages, tmp_path, scheduler=scheduler)
+    assert found.made == 2
+    np.testing.assert_array_equal(found.images, shrunk)
+
+
+def test_workers_that_would_shrink_otherwise_make_nothing(pages, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(module, "_own_recipe", lambda *recipe: None)
+    with pytest.raises(_cluster.ClusterError, match="shrinks pages by 'area' otherwise: install the same"):
+        load(pages, tmp_path, method="area", scheduler=scheduler)
+    assert not entries(tmp_path)
+
+
+def test_a_page_that_ends_every_worker_is_listed_and_the_others_go_on(pages, shrunk, tmp_path, scheduler, monkeypatch):
+    completed = _cluster.completed
+
+    def deadly(connection, work, contents):
+        for sent, made in completed(connection, work, contents):
+            killed = sent[1] == str(pages[1])
+            yield sent, KilledWorker("shrink", "tcp://10.0.0.6:1234", 3) if killed else made
+
+    monkeypatch.setattr(_cluster, "completed", deadly)
+    found = load(pages, tmp_path, scheduler=scheduler)
+    assert found.rejected.position.tolist() == [1] and found.rejected.reason[0].startswith(
+        f"{pages[1]}: several workers"
+    )
+    np.testing.assert_array_equal(found.images, shrunk[[0, 2, 3]])
+
+
+def test_a_scheduler_that_cannot_be_used_is_told(pages, tmp_path, monkeypatch):
+    monkeypatch.setattr(_cluster, "_PATIENCE", 0.5)
+    with pytest.raises(_cluster.ClusterError, match="no scheduler answers at tcp://127.0.0.1:9"):
+        load(pages, tmp_path, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(_cluster.ClusterError, match="none with a scheduler"):
+        load(pages, tmp_path, scheduler="tcp://127.0.0.1:9", threads=2)
+    assert not entries(tmp_path)
 
 
 # --- batches for TensorFlow -----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A run is killed 2 times by default; HEARTAI_KILLS=20 kills it so often.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -317,6 +318,86 @@ def test_a_foreign_folder_is_refused(data, tmp_path):
 def test_a_folder_without_a_finished_run_cannot_be_loaded(tmp_path):
     with pytest.raises(RunError, match="no finished run"):
         training.load_run(tmp_path)
+
+
+# --- one folder, one process -----------------------------------------------------------------------------------
+
+
+def test_a_second_process_is_kept_out_while_the_first_lives(finished, data, tmp_path, eagerly):
+    folder = tmp_path / "run"
+    program = (
+        "import sys, time; from pathlib import Path; from heartai_utils import _runs\n"
+        "with _runs._locked(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
+    )
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"in\n"
+        with pytest.raises(_runs.RunInUse, match=f"in use by process {holder.pid} on .*: wait until it has ended"):
+            training.train(CONFIG, data, folder, progress=False)
+        assert [path.name for path in folder.iterdir()] == [_runs.LOCK]
+        holder.kill()
+    assert (folder / _runs.LOCK).exists()
+    run = training.train(replace(CONFIG, epochs=1), data, folder, progress=False)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in finished.folder.iterdir()}
+    assert run.metrics.pages == 10
+
+
+def test_a_lock_holds_although_its_file_was_removed_meanwhile(tmp_path, monkeypatch):
+    """Its holder leaves just after another one opened the file, which then names nothing."""
+    lock, calls = _runs._lock, []
+
+    def holder_leaves_first(file):
+        calls.append(file)
+        if len(calls) == 1:
+            (tmp_path / _runs.LOCK).unlink()
+        return lock(file)
+
+    monkeypatch.setattr(_runs, "_lock", holder_leaves_first)
+    with _runs._locked(tmp_path):
+        assert len(calls) == 2
+        with pytest.raises(_runs.RunInUse, match=f"process {os.getpid()}"), _runs._locked(tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with _runs._locked(tmp_path), _runs._locked(tmp_path):
+        pass
+
+
+def test_a_finished_run_may_be_read_while_another_reads_it(finished, data):
+    with _runs.claimed(finished.folder, training.identity(CONFIG, data)):
+        assert training.train(CONFIG, data, finished.folder, progress=False).metrics == finished.metrics
+
+
+# --- the name of a run ------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_named_by_what_decides_it(finished, data):
+    record = json.loads((finished.folder / "config.json").read_text())
+    assert record == json.loads(json.dumps(training.identity(CONFIG, data)))
+    name = _runs.name_of(record)
+    assert name == _runs.name_of(training.identity(CONFIG, data)) and len(name) == 16
+    later = record | {"training": record["training"] | {"weight_decay": 0.02}}
+    assert _runs.name_of(later) != name != _runs.name_of(record | {"data": "0"})
+
+
+def test_names_do_not_change():
+    """Runs are stored under them. Settings at their defaults do not count, nor how a number is written."""
+    record = {"thumbnail": {"method": "even-ink", "crop": None}, "data": "0123456789abcdef"}
+    record |= {"pages": {"train": 393, "validation": 98}}
+    for decay in (0, 0.0):
+        config = TrainingConfig(vit.preset("course"), epochs=40, weight_decay=decay, seed=3)
+        settings = config.to_record()
+        assert _runs.name_of(record | {"training": settings}) == "27e8fd983edd3dda"
+        fewer = {name: settings[name] for name in ("model", "epochs", "weight_decay", "seed")}
+        assert _runs.name_of(record | {"training": fewer}) == "27e8fd983edd3dda"
 
 
 # --- weight decay --------------------------------------------------------------------------------------------
