@@ -5,7 +5,7 @@
 DATA is a folder in the published layout. Every seed draws its own hold-out, once over files as published, once over
 distinct pages and once with groups kept together, and trains all decays on each. The learning rate is constant, so a
 run of 40 epochs is the run of 35 epochs for its first 35: both are read off one run. Runs are kept under --folder by
-`ablation`: interrupted, the same command goes on. Ends with one line of JSON.
+`ablation`: interrupted, the same command goes on, and with --so-far writes what there is. Ends with one line of JSON.
 
 Besides the effects the record holds how often the same procedure finds an effect where there is none: the results of
 the decays of each seed are exchanged at random, 200 times, and each time the interval for the effect is made anew.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=data_home() / "runs" / "weight-decay")
     parser.add_argument("--workers", type=int, help="processes of one thread each; by default one a core")
     parser.add_argument("--scheduler", help="address of a dask scheduler, instead of workers on this machine")
+    parser.add_argument("--so-far", action="store_true", help="train nothing: the record of what is finished")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -57,9 +59,14 @@ def main() -> None:
     check = []
     if chosen.reference_seeds:
         check = ablation.grid(chosen.reference_seeds, base, preset=["reference"], weight_decay=REFERENCE_DECAYS)
-    found = ablation.run(
-        [*trials, *check], catalogue, chosen.folder, scheduler=chosen.scheduler, workers=chosen.workers
-    )  # fmt: skip
+    if chosen.so_far:
+        found = ablation.table(chosen.folder)
+    else:
+        found = ablation.run(
+            [*trials, *check], catalogue, chosen.folder, scheduler=chosen.scheduler, workers=chosen.workers
+        )
+    found = found.dropna(subset=["accuracy"], ignore_index=True)
+    print(f"{len(found)} of {len(trials) + len(check)} runs are finished", file=sys.stderr)
     found = found.drop(columns="pages").merge(readings(found, chosen.folder), on="run")
     runs, checked = found[found["preset"] == chosen.preset], found[found["preset"] != chosen.preset]
 
@@ -80,10 +87,10 @@ def main() -> None:
         "learning_rate": chosen.learning_rate,
         "batch_size": config.batch_size,
         "validation": base.validation,
-        "splits": list(chosen.splits),
-        "decays": list(chosen.decays),
+        "splits": [how for how in splits.HOWS if how in set(runs["split"])],
+        "decays": sorted(runs["weight_decay"].unique().tolist()),
         "epochs": list(EPOCHS),
-        "seeds": list(range(chosen.seeds)),
+        "seeds": sorted(runs["seed"].unique().tolist()),
         "majority": runs.groupby("split")["majority_accuracy"].mean().to_dict(),
         "runs": rows(runs),
         "effects": effects(runs),
@@ -91,7 +98,7 @@ def main() -> None:
             score: {split: coverage(part, score) for split, part in runs.groupby("split")}
             for score in ("accuracy", "macro_f1")
         },
-        "reference_check": {"preset": "reference", "runs": rows(checked)} if check else None,
+        "reference_check": {"preset": "reference", "runs": rows(checked)} if len(checked) else None,
     }
     if chosen.out:
         write_whole(chosen.out, (json.dumps(record, indent=1) + "\n").encode())
