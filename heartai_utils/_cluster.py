@@ -88,12 +88,20 @@ def _local_cluster(workers: int) -> Iterator[LocalCluster]:
     # dask would give up a place for good whose next worker takes longer to start than this
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "365 days"})
     try:
-        with patient, LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", memory_limit=None, preload=_PRELOAD,
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"}, dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as cluster:  # fmt: skip
-            yield cluster
+        with patient:
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers, threads_per_worker=1, host="127.0.0.1", memory_limit=None, preload=_PRELOAD,
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"}, dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )  # fmt: skip
+            except (OSError, RuntimeError) as error:
+                raise ClusterError(
+                    f"{workers} workers could not be started ({error}): ask for fewer, "
+                    'and call it in a script only below `if __name__ == "__main__":`'
+                ) from error
+            with cluster:
+                yield cluster
     finally:
         for name in names:
             os.environ.pop(name, None)
@@ -110,7 +118,9 @@ def dask_setup(_worker) -> None:
 def _connected(cluster: LocalCluster | str) -> Iterator[Client]:
     try:
         connection = Client(cluster, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, ImportError) as error:
+    except ValueError as error:
+        raise ClusterError(f"scheduler {cluster!r} is no address: write it as tcp://10.0.0.5:8786 ({error})") from error
+    except (OSError, ImportError) as error:
         raise ClusterError(f"no scheduler answers at {cluster}: start one with `dask scheduler` ({error})") from error
     with connection:
         yield connection
@@ -209,4 +219,5 @@ def _loss_told() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, CancelledError, ClosedClientError) as error:
-        raise ClusterError(f"the scheduler is lost: the same call again goes on ({error})") from error
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise ClusterError(f"the scheduler is lost: the same call again goes on ({reason})") from error

@@ -44,9 +44,7 @@ def table(folder: str | Path) -> pd.DataFrame:
         rows = json.loads((folder / "trials.json").read_text())
     except (OSError, ValueError):
         raise AblationError(f"{folder} holds no ablation: name a folder that `heartai ablate` wrote") from None
-    norms = {}
-    if (folder / "results.parquet").exists():  # a model is read in a second, and stays as it is
-        norms = pd.read_parquet(folder / "results.parquet").set_index("run")["kernel_norm"].dropna().to_dict()
+    norms = _known_norms(folder / "results.parquet")
     for row in rows:
         row |= dict.fromkeys(RESULTS)
         place = folder / "runs" / row["run"]
@@ -58,6 +56,14 @@ def table(folder: str | Path) -> pd.DataFrame:
                 row["error"] = str(error)
     # through its text, so that what is read from the CSV file, from the Parquet file and here is the same
     return pd.read_csv(io.StringIO(pd.DataFrame(rows).to_csv(index=False)), float_precision="round_trip")
+
+
+def _known_norms(path: Path) -> dict[str, float]:
+    """The kernel norms of an earlier table: a model is read in a second, and stays as it is."""
+    try:
+        return pd.read_parquet(path).set_index("run")["kernel_norm"].dropna().to_dict()
+    except (OSError, ValueError, KeyError):  # none yet, or damaged
+        return {}
 
 
 def _results(folder: Path, batch_size: int, kernel_norm: float | None) -> dict[str, float]:
@@ -147,7 +153,11 @@ def figure(runs: pd.DataFrame) -> Figure:
     runs = runs.assign(group=group)
     drawn, axes = plots.new_figure(1, 2, size=(10.0, 4.0))
     for axis, score in zip(axes, ("accuracy", "macro_f1"), strict=True):
-        plots.over_setting(axis, runs.dropna(subset=[score]), setting, score, by="group", overlap=overlap_of(runs))
-    if others:
+        finished = runs.dropna(subset=[score])
+        if finished.empty:
+            axis.set_title("no finished run")
+        else:
+            plots.over_setting(axis, finished, setting, score, by="group", overlap=overlap_of(runs))
+    if others and not finished.empty:
         axes[0].legend(title=", ".join(others).replace("_", " "), fontsize=8)
     return drawn

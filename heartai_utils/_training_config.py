@@ -62,11 +62,13 @@ class TrainingConfig:
         for name, choices in (("schedule", SCHEDULES), ("report", REPORTS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: use one of {', '.join(choices)}")
-        most = self.epochs - 1 if self.schedule == "cosine" else 0
-        if not 0 <= self.warmup_epochs <= most:
+        if self.warmup_epochs and self.schedule != "cosine":
             raise ValueError(
-                f"warmup_epochs={self.warmup_epochs}: use 0 to {most} with {self.epochs} epochs and "
-                f"schedule {self.schedule!r}"
+                f"warmup_epochs={self.warmup_epochs}: the learning rate climbs only with schedule 'cosine'"
+            )
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs}: use 0 or more, and fewer than the {self.epochs} epochs"
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing}: it must be 0 or more and below 1, such as 0.1")

@@ -38,8 +38,10 @@ class Trial:
     def __post_init__(self) -> None:
         if self.split not in splits.HOWS:
             raise AblationError(f"split={self.split!r}: use one of {', '.join(splits.HOWS)}")
-        if not 0 < self.validation < 1 or not 0 <= self.monitor < 1:
-            raise AblationError(f"validation={self.validation}, monitor={self.monitor}: give shares between 0 and 1")
+        if not 0 < self.validation < 1:
+            raise AblationError(f"validation={self.validation}: give a share between 0 and 1, such as 0.2")
+        if not 0 <= self.monitor < 1:
+            raise AblationError(f"monitor={self.monitor}: give a share below 1, such as 0.15, or 0 for none")
         if self.config.needs_monitor and not self.monitor:
             raise AblationError("patience and report='best' choose an epoch: hold pages back for it, monitor=0.15")
 

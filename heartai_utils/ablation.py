@@ -98,8 +98,8 @@ def run(
     if missing:
         work = partial(_train, source=source, cache_dir=cache_dir, folder=folder / "runs")
         if progress:
-            trials_in_all = len(set(names.values()))
-            told = f"{trials_in_all} trials: {trials_in_all - len(missing)} done before, {len(missing)} to do"
+            count, done = len(set(names.values())), len(set(names.values())) - len(missing)
+            told = f"{count} trial{'s' * (count > 1)}: {done} done before, {len(missing)} to do"
             tqdm.write(told, file=sys.stderr)
         with _cluster.client(scheduler, workers) as connection:
             display = _Display(missing, folder / "runs", len(connection.nthreads()), progress)
@@ -176,7 +176,7 @@ def _train_all(missing: dict[str, Trial], runs: Path, connection, work: Callable
                 lost[name] = trial
                 continue
             if isinstance(result, Exception):
-                errors[name] = str(result) if isinstance(result, ValueError) else repr(result)
+                errors[name] = str(result) if isinstance(result, (ValueError, OSError)) else repr(result)
                 tqdm.write(f"{name}: {errors[name]}", file=sys.stderr)
             display.finish(name)
         if len(lost) == len(missing) and all(_runs.epochs_done(runs / name) == before[name] for name in lost):

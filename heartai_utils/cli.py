@@ -272,8 +272,8 @@ def train(
         monitor = MONITORED if config.needs_monitor else 0.0
     catalogue = dataset.course_pages("quick", str(data or ""), seed)
     sides = splits.split(catalogue, split, validation=validation, seed=seed)
-    pages = training.load_data(catalogue, sides, method=method, crop=crop, monitor=monitor)
-    run = training.train(config, pages, folder)
+    pages = training.load_data(catalogue, sides, method=method, crop=crop, monitor=monitor, progress=errors.is_terminal)
+    run = training.train(config, pages, folder, progress=errors.is_terminal)
     _print_metrics(run.metrics)
     if run.best_epoch is not None:
         console.print(f"lowest loss on the monitored pages: epoch {run.best_epoch} of {len(run.history)}")
@@ -321,40 +321,45 @@ def ablate(
 ) -> None:
     """Train with every combination of settings, each with several seeds, and say what a setting changes.
 
-    Settings take several values: separated by commas, or by giving the option again. Interrupted, the same command does
-    what is missing (exit code 2 if a run failed by itself).
+    Settings take several values: separated by commas, or by giving the option again. The others are compared with the
+    first. Interrupted, the same command does what is missing (exit code 2 if a run failed by itself).
     """
     from heartai_utils import ablation, dataset
 
     given = {
-        "preset": _values(preset),
-        "split": _values(split),
-        "method": _values(method),
-        "batch_size": _values(batch_size, int),
-        "epochs": _values(epochs, int),
-        "learning_rate": _values(learning_rate, float),
-        "weight_decay": _values(weight_decay, float),
+        "preset": _values("--preset", preset),
+        "split": _values("--split", split),
+        "method": _values("--method", method),
+        "batch_size": _values("--batch-size", batch_size, int),
+        "epochs": _values("--epochs", epochs, int),
+        "learning_rate": _values("--learning-rate", learning_rate, float),
+        "weight_decay": _values("--weight-decay", weight_decay, float),
     }
     axes = {name: values for name, values in given.items() if values}
     trials = ablation.grid(seeds, ablation.Trial(validation=validation, crop=crop), **axes)
     catalogue = dataset.course_pages("quick", str(data or ""))
-    runs = ablation.run(trials, catalogue, folder, scheduler=scheduler, workers=workers)
+    shown = errors.is_terminal
+    runs = ablation.run(trials, catalogue, folder, scheduler=scheduler, workers=workers, progress=shown)
     for score in ("accuracy", "macro_f1"):
         _print_effects(ablation, runs, axes, score)
-    console.print(f"{folder} holds {len(runs)} trials: results.csv, .parquet and .png, and the runs", markup=False)
+    console.print(
+        f"{folder} holds {len(runs)} trial{'s' * (len(runs) > 1)}: results.csv, .parquet and .png, and the runs",
+        markup=False,
+    )
     for trial in runs.dropna(subset=["error"]).itertuples():
         _complain(f"run {trial.run}: {trial.error}")
     if runs["error"].notna().any():
         raise typer.Exit(2)
 
 
-def _values(texts: list[str] | None, kind: type = str) -> list:
-    """The values in comma lists."""
+def _values(option: str, texts: list[str] | None, kind: type = str) -> list:
+    """The values in an option's comma lists."""
     values = [value.strip() for text in texts or [] for value in text.split(",")]
     try:
         return [kind(value) for value in values]
     except ValueError:
-        raise ValueError(f"{', '.join(values)}: give {'whole ' * (kind is int)}numbers separated by commas") from None
+        given, whole = ",".join(texts), "whole " * (kind is int)
+        raise ValueError(f"{option} {given}: give {whole}numbers separated by commas") from None
 
 
 def _print_effects(ablation, runs, axes: dict[str, list], score: str) -> None:
@@ -364,6 +369,8 @@ def _print_effects(ablation, runs, axes: dict[str, list], score: str) -> None:
     varied, scores = ablation.varied(runs), runs[score].dropna()
     if not varied and len(scores) > 1:
         console.print(f"{score}: {mean_interval(scores, overlap=ablation.overlap_of(runs))}")
+    elif not varied and len(scores):
+        console.print(f"{score}: {scores.iloc[0]:.3f} (1 run)")
     for setting in varied:
         first = axes[setting][0]
         if runs.loc[runs[setting] == first, score].isna().all():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,12 @@ def test_csv_and_parquet_and_table_are_equal(undisturbed):
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "results.parquet"), runs, check_dtype=False)
     pd.testing.assert_frame_equal(ablation.table(folder), runs)
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_damaged_table_is_made_again(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed.folder, tmp_path / "copy")
+    (folder / "results.parquet").write_bytes(b"no table")
+    pd.testing.assert_frame_equal(ablation.table(folder), undisturbed.runs)
 
 
 def test_a_second_call_trains_nothing_and_needs_no_workers(undisturbed, pages):
@@ -331,6 +338,11 @@ def test_the_figure_shows_every_run(varying):
     assert drawn.get_ylabel() == "accuracy"
 
 
+def test_where_no_run_finished_the_figure_says_so():
+    drawn = ablation.figure(scores(macro_f1=np.nan).assign(accuracy=np.nan))
+    assert [axis.get_title() for axis in drawn.axes] == ["no finished run"] * 2
+
+
 # --- workers ----------------------------------------------------------------------------------------------------
 
 
@@ -358,7 +370,8 @@ def test_completed_hands_out_only_what_workers_can_do(cluster):
 
 
 def test_workers_are_single_threaded_and_end_with_the_block():
-    before, allowed = dict(os.environ), dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    before = {name: value for name, value in os.environ.items() if name != "__DASK_PARENT_PID"}
+    allowed = dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with allowed, _cluster.client(workers=1) as connection:
         ((_, found),) = connection.run(lambda: {name: os.environ.get(name) for name in _cluster.ENVIRONMENT}).items()
         assert found == _cluster.ENVIRONMENT
@@ -371,6 +384,7 @@ def test_workers_are_single_threaded_and_end_with_the_block():
         connection.wait_for_workers(1, timeout=100)
         (worker,) = workers_of(connection)
     assert not psutil.pid_exists(worker)
+    os.environ.pop("__DASK_PARENT_PID", None)  # by which dask names its processes
     assert dict(os.environ) == before
 
 
@@ -423,7 +437,7 @@ def test_the_command_trains_once_and_tells_effects(home, address, tmp_path, monk
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
-        (["--weight-decay", "0,much"], "0, much: give numbers separated by commas"),
+        (["--weight-decay", "0,much"], "--weight-decay 0,much: give numbers separated by commas"),
         (["--epochs", "1.5"], "1.5: give whole numbers"),
         (["--weight-decay", "-1"], "weight_decay=-1.0"),
         (["--split", "lucky"], "grouped"),

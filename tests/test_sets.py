@@ -578,7 +578,7 @@ def test_a_scheduler_that_cannot_be_used_is_told_and_the_set_goes_on_without(sim
     wishes = {"seed": 5, "progress": False}
     for address, also, told in (
         ("tcp://127.0.0.1:9", {}, "no scheduler answers at tcp://127.0.0.1:9"),
-        ("here", {}, "no scheduler answers at here"),
+        ("here", {}, "scheduler 'here' is no address"),
         ("tcp://127.0.0.1:9", {"workers": 2}, "workers=2.*none with a scheduler"),
     ):
         with pytest.raises(_cluster.ClusterError, match=told):
