@@ -109,6 +109,7 @@ def command(chosen: argparse.Namespace) -> str:
     words = [f"python benchmarks/weight_decay.py DATA --seeds {chosen.seeds}"]
     words += [f"--reference-seeds {chosen.reference_seeds} --decays {' '.join(f'{d:g}' for d in chosen.decays)}"]
     words += [f"--splits {' '.join(chosen.splits)} --preset {chosen.preset} --learning-rate {chosen.learning_rate:g}"]
+    words += ["--so-far"] if chosen.so_far else []
     return " ".join([*words, "--out FILE"])
 
 
