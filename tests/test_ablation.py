@@ -23,6 +23,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster
+from rich.console import Console
 
 from heartai_utils import _cluster, _runs, ablation, cli, dataset, training, vit
 from heartai_utils.ablation import AblationError, Trial
@@ -422,6 +423,7 @@ def heartai(monkeypatch, *arguments) -> int:
 def test_the_command_trains_once_and_tells_effects(home, address, tmp_path, monkeypatch, capsys):
     settings = ["--data", home / "set", "--preset", "testing", "--epochs", 1, "--validation", 0.25, "--seeds", 1]
     wishes = [*settings, "--weight-decay", "0,0.3", "--scheduler", address]
+    monkeypatch.setattr(cli, "errors", Console(stderr=True, force_terminal=True))  # bars are for terminals
     assert heartai(monkeypatch, "ablate", tmp_path / "it", *wishes) == 0
     first = capsys.readouterr()
     assert "2 trials: 0 done before, 2 to do" in first.err
