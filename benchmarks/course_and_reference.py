@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
-from record import commit
+from record import commit, ends, machine
 from tqdm.std import tqdm
 
 from heartai_utils import _runs, splits, training, vit
 from heartai_utils.dataset import data_home, read_catalogue, write_whole
-from heartai_utils.evaluation import SCORES, Interval, mean_interval, paired_interval
+from heartai_utils.evaluation import SCORES, mean_interval, paired_interval
 
 FOLDS = 5
 OVERLAP = 1 / (FOLDS - 1)  # validation pages over training pages
@@ -58,7 +57,6 @@ def main() -> None:
                 found[preset].append(training.train(config, data, folder, progress=False))
                 bar.update()
 
-    environment = json.loads((folder / "environment.json").read_text())
     record = {
         "command": (
             f"python benchmarks/course_and_reference.py DATA --repeats {chosen.repeats} --seed {chosen.seed} "
@@ -72,10 +70,7 @@ def main() -> None:
             "split": f"{FOLDS} grouped folds, {chosen.repeats} times",
         },
         "commit": commit(),
-        "machine": (
-            f"{platform.machine()}, {environment['cores']} cores, {environment['backend']}, "
-            f"Keras {environment['keras']}"
-        ),
+        "machine": machine(folder),
         "scores": {score: compare(found, score) for score in SCORES},
     }
     write_whole(chosen.out, (json.dumps(record, indent=1) + "\n").encode())
@@ -85,13 +80,9 @@ def main() -> None:
 def compare(found: dict[str, list[training.Run]], score: str) -> dict:
     """A score of each preset on each fold, the means, and that of `course` less that of `reference`."""
     values = {preset: [getattr(run.metrics, score) for run in runs] for preset, runs in found.items()}
-    means = {preset: told(mean_interval(each, overlap=OVERLAP)) for preset, each in values.items()}
-    less = told(paired_interval(values["reference"], values["course"], overlap=OVERLAP))
+    means = {preset: ends(mean_interval(each, overlap=OVERLAP)) for preset, each in values.items()}
+    less = ends(paired_interval(values["reference"], values["course"], overlap=OVERLAP))
     return {"folds": values, "means": means, "course_less_reference": less}
-
-
-def told(interval: Interval) -> dict[str, float]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
-from record import commit
+from record import commit, machine
 
 from heartai_utils import splits, training, vit
 from heartai_utils.dataset import data_home, read_catalogue, write_whole
@@ -49,8 +48,8 @@ def main() -> None:
         split = splits.split(catalogue, chosen.split, seed=seed)
         name = f"{chosen.preset}-{chosen.split}-{chosen.epochs}-lr{chosen.learning_rate}-wd{chosen.weight_decay}-{seed}"
         run = training.train(config, training.load_data(catalogue, split), chosen.runs / name)
-        machine = json.loads((run.folder / "environment.json").read_text())
-        runs.append({"seed": seed, **run.metrics.to_dict(), "seconds_per_epoch": machine["seconds_per_epoch"]})
+        environment = json.loads((run.folder / "environment.json").read_text())
+        runs.append({"seed": seed, **run.metrics.to_dict(), "seconds_per_epoch": environment["seconds_per_epoch"]})
     record = {
         "command": (
             f"python benchmarks/real_pages.py DATA --preset {chosen.preset} --split {chosen.split} "
@@ -64,7 +63,7 @@ def main() -> None:
             "rejected": len(rejected),
         },
         "commit": commit(),
-        "machine": f"{platform.machine()}, {machine['cores']} cores, {machine['backend']}, Keras {machine['keras']}",
+        "machine": machine(run.folder),
         "runs": runs,
     }
     if len(runs) > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from record import ends
 from tqdm.std import tqdm
 
 from heartai_utils import downsampling as ds
@@ -51,14 +52,10 @@ def scores(catalogue: pd.DataFrame, runs: Path, *, seed: int, repeats: int, epoc
                 bar.update()
     told = {}
     for method, each in found.items():
-        told[method] = {"macro_f1": each, "mean": interval(mean_interval(each, overlap=OVERLAP))}
+        told[method] = {"macro_f1": each, "mean": ends(mean_interval(each, overlap=OVERLAP))}
         if method != "area":
-            told[method]["less_area"] = interval(paired_interval(found["area"], each, overlap=OVERLAP))
+            told[method]["less_area"] = ends(paired_interval(found["area"], each, overlap=OVERLAP))
     for method, each in told.items():
         print(f"{method}: macro-F1 {each['mean']}, less area {each.get('less_area', '–')}", file=sys.stderr)
     settings = {"preset": PRESET, "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "epochs": epochs}
     return {**settings, "folds": FOLDS, "repeats": repeats, "seed": seed, "methods": told}
-
-
-def interval(found) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}

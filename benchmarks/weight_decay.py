@@ -123,7 +123,7 @@ def readings(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
         early = history.loc[min(EPOCHS)]
         start = (row.preset, row.seed)
         if start not in before:
-            before[start] = kernel_norm(vit.build_vit(row.preset, row.seed))
+            before[start] = training.kernel_norm(vit.build_vit(row.preset, row.seed))
         read.append(
             {
                 "run": row.run,
@@ -136,12 +136,6 @@ def readings(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(read)
-
-
-def kernel_norm(model) -> float:
-    """The length of all weights that decay, taken as one vector."""
-    kernels = [np.asarray(kernel, float) for kernel in training.decayed_variables(model)]
-    return float(np.sqrt(sum(np.square(kernel).sum() for kernel in kernels)))
 
 
 def rows(runs: pd.DataFrame) -> list[dict]:

@@ -73,8 +73,7 @@ def _results(folder: Path, batch_size: int, kernel_norm: float | None) -> dict[s
     best = record["training"].get("report") == "best"
     reported = history.loc[history["monitor_loss"].idxmin() if best else history.index[-1]]
     if kernel_norm is None:
-        kernels = training.decayed_variables(load_vit(folder / "model.keras"))
-        kernel_norm = float(np.sqrt(sum(np.square(np.asarray(kernel, float)).sum() for kernel in kernels)))
+        kernel_norm = training.kernel_norm(load_vit(folder / "model.keras"))
     pages = record["pages"]
     values = (
         *(metrics[score] for score in ("accuracy", "balanced_accuracy", "macro_f1")),

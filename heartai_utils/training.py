@@ -46,8 +46,8 @@ from heartai_utils.splits import Split
 from heartai_utils.vit import build_vit, load_vit
 
 __all__ = [
-    "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "identity", "learning_rate",
-    "load_data", "load_run", "make_optimizer", "predict", "train",
+    "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "identity", "kernel_norm",
+    "learning_rate", "load_data", "load_run", "make_optimizer", "predict", "train",
 ]  # fmt: skip
 
 
@@ -232,6 +232,12 @@ def identity(config: TrainingConfig, data: Data) -> dict[str, Any]:
     """All that decides a run, in plain values: settings, how thumbnails were made, the pages' checksum and number."""
     record = {"training": config.to_record(), "thumbnail": data.thumbnail, "data": data.fingerprint}
     return record | {"pages": data.pages}
+
+
+def kernel_norm(model: keras.Model) -> float:
+    """The length of all weights that decay, taken as one vector."""
+    kernels = [keras.ops.convert_to_numpy(kernel).astype(float) for kernel in decayed_variables(model)]
+    return float(np.sqrt(sum(np.square(kernel).sum() for kernel in kernels)))
 
 
 def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, progress: bool = True) -> Run:
