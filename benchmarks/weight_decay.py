@@ -1,6 +1,6 @@
 """Does weight decay turn 76 % into 86 %? The grid of chapter 07 on real pages.
 
-    python benchmarks/weight_decay.py DATA --seeds 5 --out data/measured/weight_decay.json
+    python benchmarks/weight_decay.py DATA --out data/measured/weight_decay.json
 
 DATA is a folder in the published layout. Every seed draws its own hold-out, once over files as published, once over
 distinct pages and once with groups kept together, and trains all decays on each. The learning rate is constant, so a
@@ -34,7 +34,9 @@ EXCHANGES = 200
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[5], help="one number, or one for each of --splits in their order"
+    )
     parser.add_argument(
         "--reference-seeds", type=int, default=1, help="of the check with `reference`, grouped; 0: none"
     )
@@ -47,7 +49,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scheduler", help="address of a dask scheduler, instead of workers on this machine")
     parser.add_argument("--so-far", action="store_true", help="train nothing: the record of what is finished")
     parser.add_argument("--out", type=Path)
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if len(chosen.seeds) == 1:
+        chosen.seeds *= len(chosen.splits)
+    if len(chosen.seeds) != len(chosen.splits):
+        parser.error(f"--seeds gives {len(chosen.seeds)} numbers for {len(chosen.splits)} splits: give one, or as many")
+    return chosen
 
 
 def main() -> None:
@@ -55,7 +62,11 @@ def main() -> None:
     catalogue, _ = read_catalogue(chosen.data)
     config = training.TrainingConfig(vit.preset(chosen.preset), max(EPOCHS), learning_rate=chosen.learning_rate)
     base = ablation.Trial(config)
-    trials = ablation.grid(chosen.seeds, base, split=chosen.splits, weight_decay=chosen.decays)
+    trials = [
+        trial
+        for how, seeds in zip(chosen.splits, chosen.seeds, strict=True)
+        for trial in ablation.grid(seeds, base, split=[how], weight_decay=chosen.decays)
+    ]
     check = []
     if chosen.reference_seeds:
         check = ablation.grid(chosen.reference_seeds, base, preset=["reference"], weight_decay=REFERENCE_DECAYS)
@@ -106,7 +117,7 @@ def main() -> None:
 
 
 def command(chosen: argparse.Namespace) -> str:
-    words = [f"python benchmarks/weight_decay.py DATA --seeds {chosen.seeds}"]
+    words = [f"python benchmarks/weight_decay.py DATA --seeds {' '.join(map(str, chosen.seeds))}"]
     words += [f"--reference-seeds {chosen.reference_seeds} --decays {' '.join(f'{d:g}' for d in chosen.decays)}"]
     words += [f"--splits {' '.join(chosen.splits)} --preset {chosen.preset} --learning-rate {chosen.learning_rate:g}"]
     words += ["--so-far"] if chosen.so_far else []
