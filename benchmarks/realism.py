@@ -33,7 +33,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pages are spread over proce
 import cv2
 import numpy as np
 import pandas as pd
-from beats import measure
 from geometry import geometry_part
 from other_images import COUNT, other_image
 from pages import Page, Workers, real_pages, simulated_pages
@@ -43,8 +42,10 @@ from tqdm.std import tqdm
 
 from heartai_utils import page as p
 from heartai_utils._layout import FRAME, NAME_BASELINES, NAME_COLUMNS, NAME_HEIGHT
+from heartai_utils.beat_features import find_beats, measure
 from heartai_utils.conditions import NAMES
 from heartai_utils.dataset import read_catalogue, write_whole
+from heartai_utils.simulation import LEADS
 
 THUMBNAIL = (256, 182)
 FIGURES = (
@@ -158,7 +159,9 @@ def auc_part(real: pd.DataFrame, seed: int, workers: Workers) -> dict:
 
 
 def measured(page: Page) -> dict[str, float]:
-    return measure(p.read_traces(page.grey()))
+    traces = p.read_traces(page.grey())
+    levels = np.median(traces.signals, axis=1)
+    return measure(find_beats(traces)) | {f"level {lead}": float(mv) for lead, mv in zip(LEADS, levels, strict=True)}
 
 
 def overlap_coefficient(one: np.ndarray, other: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
 Each module does one step of the way and imports only from the steps before it::
 
-    conditions, simulation, page, dataset, download, splits, audit, downsampling, vit, training, evaluation, plots,
-    exercises, cli
+    conditions, simulation, page, dataset, download, splits, audit, beat_features, downsampling, augmentation, vit,
+    evaluation, training, pretraining, ablation, explain, trace_models, verdict, plots, exercises, cli
 """
 
 __version__ = "0.1.0"

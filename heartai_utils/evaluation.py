@@ -314,6 +314,45 @@ def wilson_interval(correct: int, pages: int, confidence: float = 0.95) -> tuple
     return float(interval.low), float(interval.high)
 
 
+# --- knowing when not to answer -------------------------------------------------------------------------------
+
+
+def selective_accuracy(
+    labels, probabilities, coverages=(1.0, 0.9, 0.8, 0.7, 0.6, 0.5), confidence=0.95
+) -> pd.DataFrame:
+    """Accuracy on the surest pages, if a model may leave the others to somebody else.
+
+    A page is as sure as the probability of its verdict is high (Geifman & El-Yaniv 2017, arXiv:1705.08500). Coverages
+    read off the same pages share most of them: their intervals are no independent evidence.
+
+    Args:
+        labels: (pages,) integers 0 to 3.
+        probabilities: (pages, 4). A temperature keeps all verdicts, but can change which of two pages is surer.
+        coverages: shares of the pages that are answered, above 0 and up to 1.
+        confidence: the share of Wilson intervals that hold the true accuracy, for independent pages.
+
+    Returns:
+        One row a coverage: coverage, pages, right, accuracy, low, high, and threshold, the least confidence answered.
+
+    Raises:
+        ValueError: as `evaluate`; for verdicts instead of probabilities, or a coverage that is no share.
+    """
+    labels, verdicts = _checked(labels, probabilities)
+    if np.ndim(probabilities) != 2:
+        raise ValueError("verdicts alone do not tell how sure they are: hand in probabilities")
+    if not all(0 < coverage <= 1 for coverage in coverages):
+        raise ValueError(f"coverages {tuple(coverages)}: shares above 0 and up to 1 are needed")
+    sure = np.max(probabilities, axis=1)
+    order = np.argsort(-sure, kind="stable")
+    rows = []
+    for coverage in coverages:
+        kept = order[: max(1, round(coverage * labels.size))]
+        right = int((verdicts[kept] == labels[kept]).sum())
+        interval = wilson_interval(right, kept.size, confidence)
+        rows.append((coverage, kept.size, right, right / kept.size, *interval, float(sure[kept[-1]])))
+    return pd.DataFrame(rows, columns=["coverage", "pages", "right", "accuracy", "low", "high", "threshold"])
+
+
 # --- calibration ----------------------------------------------------------------------------------------------
 
 

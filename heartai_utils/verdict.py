@@ -1,4 +1,7 @@
-"""From one page on disk to its verdict: the four probabilities of a trained model."""
+"""From one page on disk to its verdict: the four probabilities of a trained model.
+
+Some models come with the course and have names (`NAMED`); others are what `heartai train` wrote.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,14 @@ import numpy as np
 from heartai_utils import downsampling, training
 from heartai_utils._runs import damage_told
 from heartai_utils.conditions import NAMES
+from heartai_utils.page import Traces, load_page, read_traces
+from heartai_utils.trace_models import COMPARATOR, TracePages, load_comparator
 from heartai_utils.vit import load_vit
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "course.keras"
+
+NAMED = {"course": WEIGHTS, "traces": COMPARATOR}
+"""Models that come with the course, by name: a Vision Transformer, and the comparator that reads the traces alone."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +44,29 @@ class Verdict:
 
 
 class PageReader:
-    """A trained model and the way its thumbnails are made.
+    """A trained model and the way it sees a page: as a thumbnail, or as traces read back.
 
     Args:
-        model: a run folder of ``heartai train``, or a ``.keras`` file with its record beside it (the same name,
-            ``.json``); without it the weights that come with the course.
+        model: a name in `NAMED`, a run folder of ``heartai train``, or a ``.keras`` file with its record beside it (the
+            same name, ``.json``). A folder that has one of the names is told apart as a Path, or as "./course".
 
     Attributes:
         about: one sentence on what the model was trained on.
+        model: the Vision Transformer, or a `trace_models.Comparator`.
+        thumbnail: how thumbnails are made for the Vision Transformer.
 
     Raises:
         training.RunError: there is no such model.
     """
 
-    def __init__(self, model: str | Path | None = None):
-        path = Path(model) if model is not None else WEIGHTS
+    def __init__(self, model: str | Path = "course"):
+        path = NAMED[model] if isinstance(model, str) and model in NAMED else Path(model)
+        if path == COMPARATOR:
+            self.model = load_comparator(path)
+            self.about = self.model.record["about"]
+            self._seen, self._probabilities = self._traces, self._by_traces
+            return
+        self._seen, self._probabilities = self._thumbnail, self._by_thumbnails
         if path.is_dir():
             run = training.load_run(path)
             self.model, self.thumbnail = run.model, run.thumbnail
@@ -58,7 +74,9 @@ class PageReader:
         else:
             record = path.with_suffix(".json")
             if path.suffix != ".keras" or not path.is_file() or not record.is_file():
-                raise training.RunError(f"{path} is no model: name a folder that `heartai train` wrote")
+                raise training.RunError(
+                    f"{path} is no model: name {', '.join(NAMED)}, or a folder that `heartai train` wrote"
+                )
             with damage_told(f"{path} or its record is damaged: restore both, or name another model"):
                 self.model, kept = load_vit(path), json.loads(record.read_text())
                 self.thumbnail, self.about = kept["thumbnail"], kept["about"]
@@ -69,31 +87,43 @@ class PageReader:
         Raises:
             heartai_utils.page.PageError: the file is no page that can be read; the message says why.
         """
-        return self._judge([downsampling.shrink(page, **self.thumbnail)])[0]
+        return self._judge([self._seen(page)])[0]
 
     def read_all(self, pages: Iterable[str | Path], batch_size: int = 32) -> Iterator[Verdict | ValueError | OSError]:
         """The verdict on each of many pages, in their order; for one that cannot be read, what `read` would raise.
 
-        Pages are opened and shrunk by as many threads as there are processors, and judged ``batch_size`` at a time.
+        Pages are opened and shrunk, or their traces read, by as many threads as there are processors, and judged
+        ``batch_size`` at a time.
         """
         pages = iter(pages)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             while batch := list(islice(pages, batch_size)):
-                found = list(pool.map(self._shrink, batch))
-                images = [image for image in found if isinstance(image, np.ndarray)]
-                verdicts = iter(self._judge(images))
-                yield from (next(verdicts) if isinstance(image, np.ndarray) else image for image in found)
+                found = list(pool.map(self._tried, batch))
+                verdicts = iter(self._judge([page for page in found if not isinstance(page, Exception)]))
+                yield from (page if isinstance(page, Exception) else next(verdicts) for page in found)
 
-    def _shrink(self, page: str | Path) -> np.ndarray | ValueError | OSError:
+    def _tried(self, page: str | Path) -> np.ndarray | Traces | ValueError | OSError:
         try:
-            return downsampling.shrink(page, **self.thumbnail)
+            return self._seen(page)
         except (ValueError, OSError) as error:
             return error
 
-    def _judge(self, images: list[np.ndarray]) -> list[Verdict]:
-        if not images:
+    def _thumbnail(self, page: str | Path) -> np.ndarray:
+        return downsampling.shrink(page, **self.thumbnail)
+
+    def _traces(self, page: str | Path) -> Traces:
+        return read_traces(load_page(page, grey=True))
+
+    def _by_thumbnails(self, images: list[np.ndarray]) -> np.ndarray:
+        return training.predict(self.model, np.stack(images))
+
+    def _by_traces(self, traces: list[Traces]) -> np.ndarray:
+        return self.model.predict_proba(TracePages.read(traces))
+
+    def _judge(self, pages: list[np.ndarray] | list[Traces]) -> list[Verdict]:
+        if not pages:
             return []
-        probabilities = training.predict(self.model, np.stack(images))
         return [
-            Verdict({name: round(float(p), 4) for name, p in zip(NAMES, each, strict=True)}) for each in probabilities
+            Verdict({name: round(float(p), 4) for name, p in zip(NAMES, each, strict=True)})
+            for each in self._probabilities(pages)
         ]
