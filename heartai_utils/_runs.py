@@ -46,6 +46,7 @@ def name_of(record: dict[str, Any]) -> str:
     Args:
         record: as `training.identity` gives it and ``config.json`` holds it.
     """
+    record = json.loads(json.dumps(record))  # for which tuples are lists
     settings = record["training"]
     differing = _differing(settings, TrainingConfig()) | {"model": _differing(settings["model"], ViTConfig())}
     canonical = json.dumps(_whole_numbers(record | {"training": differing}), sort_keys=True)
@@ -53,7 +54,7 @@ def name_of(record: dict[str, Any]) -> str:
 
 
 def _differing(settings: dict[str, Any], defaults: TrainingConfig | ViTConfig) -> dict[str, Any]:
-    defaults = asdict(defaults)
+    defaults = json.loads(json.dumps(asdict(defaults)))
     return {name: value for name, value in settings.items() if value != defaults[name]}
 
 

@@ -15,6 +15,13 @@ from scipy import sparse
 from heartai_utils import page
 
 SIZE = (256, 182)
+
+CROPS = {
+    "grid": page.GRID_BOX,
+    # four rows of four windows of 492 × 300 px each: cut evenly, every piece is of one lead alone
+    "traces": (page.TRACE_X - 1, 311, page.TRACE_X - 1 + page.STRIP_COLUMNS, 311 + 4 * 300),
+}
+"""Parts of a page that can be shrunk by themselves: left, top, right, bottom, right and bottom exclusive."""
 """(width, height) of a thumbnail: NOT the order of an array's shape, which is (182, 256)."""
 
 Method = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
@@ -145,7 +152,8 @@ def shrink(
         image: (height, width) grey or (height, width, 3) RGB, uint8; or the path of a page.
         method: the method's name.
         size: (width, height) of the result, at most the image's own.
-        crop: None for the whole image, "grid" for the inside of a page's printed frame.
+        crop: None for the whole image, or one of ``CROPS``: "grid" for the inside of a page's printed frame, "traces"
+            for the four rows of traces without calibration pulses and margins.
         colour: whether to keep colour; unless told, an array keeps what it has and a file becomes grey.
 
     Returns:
@@ -201,7 +209,7 @@ def to_grey(image: np.ndarray) -> np.ndarray:
 
 def _box(crop: str | None) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the part of the page that is shrunk, right and bottom exclusive."""
-    return (0, 0, page.WIDTH, page.HEIGHT) if crop is None else page.GRID_BOX
+    return (0, 0, page.WIDTH, page.HEIGHT) if crop is None else CROPS[crop]
 
 
 def _check(method: str | None, size: tuple[int, int], crop: str | None = None) -> None:
@@ -211,8 +219,8 @@ def _check(method: str | None, size: tuple[int, int], crop: str | None = None) -
     whole = isinstance(size, (tuple, list)) and all(isinstance(side, (int, np.integer)) for side in size)
     if not whole or len(size) != 2 or min(size) < 1:
         raise ValueError(f"size {size!r} must be two positive whole numbers, width and height")
-    if crop not in (None, "grid"):
-        raise ValueError(f"crop {crop!r} must be None, the whole page, or 'grid', the inside of its frame")
+    if crop is not None and crop not in CROPS:
+        raise ValueError(f"crop {crop!r} must be None, the whole page, or one of {', '.join(CROPS)}")
 
 
 def _check_image(image: np.ndarray) -> None:

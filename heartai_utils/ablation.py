@@ -132,16 +132,17 @@ def _names(trials: Sequence[Trial], source: Path, cache_dir: Path, progress: boo
 
 
 def _data_settings(trial: Trial) -> tuple:
-    return trial.split, trial.split_seed, trial.validation, trial.monitor, trial.method, trial.crop
+    seen = trial.method, trial.crop, trial.config.model.image_size
+    return trial.split, trial.split_seed, trial.validation, trial.monitor, *seen
 
 
 @lru_cache(maxsize=4)
-def _data(source: Path, cache_dir: Path, how: str, seed: int, validation: float, monitor: float, method, crop):
+def _data(source: Path, cache_dir: Path, how: str, seed: int, validation: float, monitor: float, method, crop, size):
     """The pages of a trial, and what there is to remark on them; as trials share them, they are kept for a while."""
     pages = pd.read_parquet(source)
     split = splits.split(pages, how, validation=validation, seed=seed)
     with redirect_stderr(io.StringIO()) as remarks:
-        data = training.load_data(pages, split, method, crop, cache_dir, progress=False, monitor=monitor)
+        data = training.load_data(pages, split, method, crop, cache_dir, progress=False, monitor=monitor, size=size)
     return data, remarks.getvalue()
 
 

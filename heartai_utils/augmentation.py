@@ -85,7 +85,7 @@ class Augmenter:
         across, down = size[0] / (x1 - x0), size[1] / (y1 - y0)
         starts = page.seconds_to_x(page.WINDOW_SECONDS * np.arange(5))
         columns = np.round((starts - x0) * across).astype(int)
-        rows = np.round((np.array(page.GRID_BOX[1::2]) - y0) * down).astype(int)
+        rows = np.round((np.array(page.GRID_BOX[1::2]) - y0) * down).astype(int).clip(0, size[1])
         self.box = slice(*rows), slice(columns[0], columns[-1])
 
         empty, flat = (_level_page(mv, "II", method, size, crop) for mv in (_AWAY_MV, 0.0))

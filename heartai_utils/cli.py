@@ -198,7 +198,15 @@ def shrink(
 def train(
     folder: Annotated[Path, typer.Argument(help="The run folder: new, or of the same run interrupted.")],
     data: Annotated[Path | None, typer.Option(help="Pages in the published layout; simulated ones without it.")] = None,
-    preset: Annotated[str, typer.Option(metavar="testing|course|reference", help="Size of the model.")] = "course",
+    init: Annotated[
+        Path | None, typer.Option(help="A run folder whose model's weights to begin with (fine-tuning).")
+    ] = None,
+    simulated: Annotated[
+        int | None, typer.Option(min=40, help="Train on so many simulated pages, which are kept as thumbnails alone.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="testing|course|reference|best", help="The model; best sees the traces alone.")
+    ] = "course",
     split: Annotated[
         str,
         typer.Option(
@@ -220,7 +228,11 @@ def train(
         ),
     ] = "even-ink",
     crop: Annotated[
-        str | None, typer.Option(metavar="grid", help="Only what lies inside the frame; the whole page without it.")
+        str | None,
+        typer.Option(
+            metavar="grid|traces",
+            help="What lies inside the frame, or the traces alone; the whole page without it, for best the traces.",
+        ),
     ] = None,
     schedule: Annotated[
         str, typer.Option(metavar="constant|cosine", help="Of the learning rate; cosine goes down to 0.")
@@ -249,8 +261,11 @@ def train(
     ] = "last",
 ) -> None:
     """Train a Vision Transformer and say what it is worth. Interrupted, it goes on where it was."""
-    from heartai_utils import dataset, splits, training, vit
+    from heartai_utils import dataset, pretraining, splits, training, vit
 
+    if simulated and data:
+        raise ValueError("--simulated and --data both say which pages to train on: give one of them")
+    crop = crop or vit.CROPS.get(preset)
     config = training.TrainingConfig(
         vit.preset(preset, **({"header_rows": 0} if crop else {})),
         epochs,
@@ -270,10 +285,15 @@ def train(
     )
     if monitor is None:
         monitor = MONITORED if config.needs_monitor else 0.0
-    catalogue = dataset.course_pages("quick", str(data or ""), seed)
-    sides = splits.split(catalogue, split, validation=validation, seed=seed)
-    pages = training.load_data(catalogue, sides, method=method, crop=crop, monitor=monitor, progress=errors.is_terminal)
-    run = training.train(config, pages, folder, progress=errors.is_terminal)
+    seen = {"method": method, "crop": crop, "size": config.model.image_size, "progress": errors.is_terminal}
+    if simulated:
+        pages = pretraining.simulated_data(simulated, seed, **seen)
+    else:
+        catalogue = dataset.course_pages("quick", str(data or ""), seed)
+        sides = splits.split(catalogue, split, validation=validation, seed=seed)
+        pages = training.load_data(catalogue, sides, monitor=monitor, **seen)
+    initial = training.load_run(init).model if init else None
+    run = training.train(config, pages, folder, progress=errors.is_terminal, initial=initial)
     _print_metrics(run.metrics)
     if run.best_epoch is not None:
         console.print(f"lowest loss on the monitored pages: epoch {run.best_epoch} of {len(run.history)}")
@@ -389,8 +409,13 @@ def _print_effects(ablation, runs, axes: dict[str, list], score: str) -> None:
 def predict(
     pages: Annotated[list[Path], typer.Argument(help="Pages: JPEG or PNG, 2213 × 1572.", readable=False)],
     model: Annotated[
-        Path | None, typer.Option(help="A run folder of `heartai train`; without it the weights in data/weights.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="course|traces|FOLDER",
+            help="course, a Vision Transformer; traces, which reads the page back to millivolts and never sees the "
+            "picture; or a run folder of `heartai train`.",
+        ),
+    ] = "course",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a page.")] = False,
 ) -> None:
     """The four probabilities for each page. A page that cannot be read is named; the others go on (exit code 2)."""

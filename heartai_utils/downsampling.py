@@ -40,12 +40,12 @@ from heartai_utils._reading_back import (
     tops_from_thumbnail,
     trace_from_thumbnail,
 )
-from heartai_utils._shrinking import JPEG_METHODS, METHODS, OWN, SIZE, shrink, to_grey
+from heartai_utils._shrinking import CROPS, JPEG_METHODS, METHODS, OWN, SIZE, shrink, to_grey
 from heartai_utils._thumbnails import Thumbnails, load_thumbnails, to_dataset
 
 __all__ = [
-    "BAND_MV", "INK_FLOOR", "JPEG_METHODS", "METHODS", "OWN", "PLACES", "SIZE", "Errors", "LeadWindow", "Thumbnails",
-    "Truth", "blank_page", "change_under_shifts", "fidelity", "load_thumbnails", "page_errors", "paper_thumbnail",
-    "pixel_ms", "pixel_mv", "shifted", "shrink", "summarise_errors", "thumbnail_window", "to_dataset", "to_grey",
-    "tops_from_thumbnail", "trace_errors", "trace_from_thumbnail",
+    "BAND_MV", "CROPS", "INK_FLOOR", "JPEG_METHODS", "METHODS", "OWN", "PLACES", "SIZE", "Errors", "LeadWindow",
+    "Thumbnails", "Truth", "blank_page", "change_under_shifts", "fidelity", "load_thumbnails", "page_errors",
+    "paper_thumbnail", "pixel_ms", "pixel_mv", "shifted", "shrink", "summarise_errors", "thumbnail_window",
+    "to_dataset", "to_grey", "tops_from_thumbnail", "trace_errors", "trace_from_thumbnail",
 ]  # fmt: skip

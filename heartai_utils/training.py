@@ -25,7 +25,7 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from heartai_utils.vit import build_vit, load_vit
 
 __all__ = [
     "Augmentation", "Data", "Run", "RunError", "TrainingConfig", "decayed_variables", "identity", "kernel_norm",
-    "learning_rate", "load_data", "load_run", "make_optimizer", "predict", "train",
+    "learning_rate", "load_data", "load_run", "make_optimizer", "predict", "thumbnail_record", "train",
 ]  # fmt: skip
 
 
@@ -108,6 +108,7 @@ def load_data(
     cache_dir: str | Path | None = None,
     progress: bool = True,
     monitor: float = 0.0,
+    size: tuple[int, int] = downsampling.SIZE,
 ) -> Data:
     """Thumbnails (made, or from the cache) and labels of both sides of a split.
 
@@ -121,6 +122,7 @@ def load_data(
         progress: show a bar on standard error while thumbnails are made.
         monitor: the share of the training pages to monitor instead of training on them, to choose an epoch by;
             divided off as the split is, with its seed.
+        size: (width, height) of the thumbnails: `ViTConfig.image_size` of the model they are for.
 
     Raises:
         ValueError: nothing that can be read is left on a side, all training pages have one condition, or ``monitor``
@@ -134,7 +136,7 @@ def load_data(
         parts |= {"training": split.train[inner.train], "monitored": split.train[inner.validation]}
     rows = catalogue.iloc[np.concatenate(list(parts.values()))]
     pages = downsampling.load_thumbnails(
-        rows["path"].tolist(), md5s=rows["md5"].tolist(), method=method, crop=crop,
+        rows["path"].tolist(), md5s=rows["md5"].tolist(), method=method, crop=crop, size=size,
         cache_dir=cache_dir or data_home() / "thumbnails", progress=progress,
     )  # fmt: skip
     for page in pages.rejected.itertuples():
@@ -157,10 +159,15 @@ def load_data(
         validation_images=pages.images[part == "validation"],
         validation_labels=labels["validation"],
         validation_files=tuple(kept["file"].to_numpy()[part == "validation"]),
-        thumbnail={"method": method, "crop": crop},
+        thumbnail=thumbnail_record(method, crop, size),
         monitor_images=pages.images[part == "monitored"] if monitor else None,
         monitor_labels=labels.get("monitored"),
     )
+
+
+def thumbnail_record(method: str, crop: str | None, size: tuple[int, int]) -> dict[str, Any]:
+    """How thumbnails are made, as arguments of `downsampling.shrink`; a size is told only if it is not the course's."""
+    return {"method": method, "crop": crop} | ({} if tuple(size) == downsampling.SIZE else {"size": list(size)})
 
 
 @dataclass(frozen=True)
@@ -228,10 +235,21 @@ def decayed_variables(model: keras.Model) -> list:
     return [variable for variable in model.trainable_variables if variable.name == "kernel"]
 
 
-def identity(config: TrainingConfig, data: Data) -> dict[str, Any]:
-    """All that decides a run, in plain values: settings, how thumbnails were made, the pages' checksum and number."""
+def identity(config: TrainingConfig, data: Data, initial: keras.Model | None = None) -> dict[str, Any]:
+    """All that decides a run, in plain values: settings, how thumbnails were made, the pages' checksum and number.
+
+    And a checksum of the weights that it begins with, where they are not drawn from the seed.
+    """
     record = {"training": config.to_record(), "thumbnail": data.thumbnail, "data": data.fingerprint}
-    return record | {"pages": data.pages}
+    record |= {"pages": data.pages}
+    return record if initial is None else record | {"initial": _weights_checksum(initial)}
+
+
+def _weights_checksum(model: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def kernel_norm(model: keras.Model) -> float:
@@ -240,7 +258,13 @@ def kernel_norm(model: keras.Model) -> float:
     return float(np.sqrt(sum(np.square(kernel).sum() for kernel in kernels)))
 
 
-def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, progress: bool = True) -> Run:
+def train(
+    config: TrainingConfig,
+    data: Data,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    initial: keras.Model | None = None,
+) -> Run:
     """Train a Vision Transformer; in a folder, go on from where an interrupted run stopped.
 
     The same configuration and data give the same numbers on one machine; other processors differ in the last digits.
@@ -248,36 +272,59 @@ def train(config: TrainingConfig, data: Data, folder: str | Path | None = None, 
     Args:
         folder: where the run is kept; None keeps nothing on disk. A finished run there is loaded, not repeated.
         progress: show a bar with epoch, loss and time left on standard error.
+        initial: a trained model of the same shape, whose weights to begin with (fine-tuning) instead of such as are
+            drawn from the seed.
 
     Raises:
         RunError: the folder holds a run of another configuration or other data, or another process is training in it.
-        ValueError: the loss is no longer a finite number, or an epoch is to be chosen without monitored pages.
+        ValueError: the loss is no longer a finite number, an epoch is to be chosen without monitored pages, the pages'
+            thumbnails are not of the model's size, or ``initial`` is of another shape.
     """
+    _check_shapes(config, data, initial)
     if config.needs_monitor and not data.is_monitored:
         raise ValueError(
             "patience and report='best' choose an epoch, and one chosen by its validation score would score too "
             "well: hold pages back for it, load_data(…, monitor=0.15)"
         )
     if folder is None:
-        return _train(config, data, None, progress)
+        return _train(config, data, None, progress, initial)
     folder = Path(folder)
-    with _runs.claimed(folder, identity(config, data)):
+    with _runs.claimed(folder, identity(config, data, initial)):
         if (folder / "metrics.json").exists():
             _runs.clear_away(folder)
             return load_run(folder)
-        return _train(config, data, folder, progress)
+        return _train(config, data, folder, progress, initial)
 
 
-def _train(config: TrainingConfig, data: Data, folder: Path | None, progress: bool) -> Run:
+def _check_shapes(config: TrainingConfig, data: Data, initial: keras.Model | None) -> None:
+    height, width = data.train_images.shape[1:]
+    if (width, height) != config.model.image_size:
+        wanted = config.model.image_size
+        raise ValueError(
+            f"the thumbnails are of {width} × {height}, the model's of {wanted[0]} × {wanted[1]} (width × height): "
+            f"make them so, load_data(…, size={wanted})"
+        )
+    # what leaves no trace in the weights may differ
+    if initial is not None and replace(initial.config, dropout=0, patch_dropout=0) != replace(
+        config.model, dropout=0, patch_dropout=0
+    ):
+        raise ValueError("the initial weights are of a model of another shape: train both with the same preset")
+
+
+def _train(
+    config: TrainingConfig, data: Data, folder: Path | None, progress: bool, initial: keras.Model | None
+) -> Run:
     make_deterministic()
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)
     model = _compiled_vit(config, steps)
+    if initial is not None:
+        model.set_weights(initial.get_weights())
     targets = _targets(data.train_labels, config)
     class_weight = _balancing_weights(data.train_labels) if config.class_weights else None
     augmenter = None
     if config.augmentation is not None:
-        augmenter = Augmenter(config.augmentation, size=data.train_images.shape[:0:-1], **data.thumbnail)
+        augmenter = Augmenter(config.augmentation, **{"size": config.model.image_size} | data.thumbnail)
 
     history, best = _runs.read_checkpoint(folder, model)
     seconds = []

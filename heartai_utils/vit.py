@@ -8,6 +8,8 @@ After Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv:2010.11929
   (``leftover="drop"``, 704 patches); ``leftover="pad"`` adds two rows of paper instead (736 patches).
 * Most of a page is blank. With ``tokens=K`` only the K patches with the most ink become tokens, and none from the
   header. K is fixed, so shapes stay static; attention costs K² instead of 704².
+* With a ``stem`` the patches are not cut from the page but from what a few small convolutions make of it. Patches that
+  fit the page, a quarter of its height tall and narrow, are each of one lead (preset "best").
 * With ``patch_dropout`` a step of training sees only a random part of a page's tokens: it costs less, and no page looks
   twice the same (Liu et al. 2022, arXiv:2208.07220; Li et al. 2022, arXiv:2212.00794).
 * The tokens are averaged instead of read from a class token (Beyer et al. 2022, arXiv:2205.01580).
@@ -17,101 +19,37 @@ It is written with ``keras.ops`` alone and runs on every Keras backend.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
 from heartai_utils._keras import keras
+from heartai_utils._vit_config import CROPS, PRESETS, ViTConfig, count_operations, count_parameters, preset
+
+__all__ = [
+    "CROPS", "PRESETS", "Block", "ConvolutionalStem", "Patches", "SelfAttention", "TokenEmbedding", "ViTConfig",
+    "VisionTransformer", "build_vit", "count_operations", "count_parameters", "inkiest", "load_vit", "preset",
+    "rows_at", "some_places", "to_ink", "to_patches",
+]  # fmt: skip
 
 layers, ops = keras.layers, keras.ops
 register = keras.saving.register_keras_serializable(package="heartai")
 
 
-@dataclass(frozen=True)
-class ViTConfig:
-    """What decides the shape of a :class:`VisionTransformer`.
+def to_ink(images, dtype: str = "float32"):
+    """Grey of any number type, 0 black to 255 white, as ink: 0 is paper, 1 is black."""
+    return 1.0 - ops.cast(images, dtype) / 255.0
 
-    Attributes:
-        height, width_px: the thumbnail, in pixels.
-        patch_size: side of a square patch, in pixels.
-        leftover: "drop" or "pad": what becomes of rows that fill no whole patch.
-        header_rows: rows of patches, from the top, never kept by ``tokens`` (on a whole page the frame starts in
-            the fifth row, so four rows are header; 0 for pages cropped to the grid).
-        tokens: how many of the patches become tokens, those with most ink; None keeps all.
-        width: numbers per token; a multiple of ``heads``, so that width = heads × head size.
-        heads, depth: attention heads per block, blocks.
-        mlp_ratio: hidden width of the MLP over ``width``.
-        dropout: rate on what enters and what each attention and MLP adds, while training. Not on the attention
-            weights: drawing 704² random numbers per head would cost as much as the attention itself.
-        patch_dropout: share of the tokens left out at random, page by page, while training. Nothing is left out, nor
-            scaled, in inference.
-        classes: number of logits.
+
+def to_patches(picture, tall: int, wide: int):
+    """Cut (batch, height, width, channels) into (batch, patches, tall · wide · channels), row by row.
+
+    What fills no whole patch, below and on the right, is left out.
     """
-
-    height: int = 182
-    width_px: int = 256
-    patch_size: int = 8
-    leftover: str = "drop"
-    header_rows: int = 4
-    tokens: int | None = None
-    width: int = 64
-    heads: int = 4
-    depth: int = 4
-    mlp_ratio: float = 2.0
-    dropout: float = 0.1
-    patch_dropout: float = 0.0
-    classes: int = 4
-
-    def __post_init__(self) -> None:
-        if self.leftover not in ("drop", "pad"):
-            raise ValueError(f"leftover={self.leftover!r}: use 'drop' or 'pad'")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
-        if min(self.height, self.width_px) < self.patch_size:
-            raise ValueError(
-                f"a {self.height} × {self.width_px} image holds no patch of {self.patch_size} × {self.patch_size}"
-            )
-        rows, columns = self.grid
-        candidates = (rows - self.header_rows) * columns
-        if self.tokens is not None and not 1 <= self.tokens <= candidates:
-            raise ValueError(f"tokens={self.tokens}: use 1 to {candidates}, or None for all {rows * columns} patches")
-        if not 0 <= self.patch_dropout < 1:
-            raise ValueError(f"patch_dropout={self.patch_dropout}: use 0 (leave nothing out) up to, not including, 1")
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches: (22, 32) for the course's thumbnails."""
-        round_up = self.patch_size - 1 if self.leftover == "pad" else 0
-        return (self.height + round_up) // self.patch_size, (self.width_px + round_up) // self.patch_size
-
-    @property
-    def sequence_length(self) -> int:
-        """Tokens that attention sees, in inference."""
-        return self.tokens or self.grid[0] * self.grid[1]
-
-    @property
-    def training_tokens(self) -> int:
-        """Tokens that attention sees while training: those that ``patch_dropout`` leaves, at least one."""
-        return max(1, round(self.sequence_length * (1 - self.patch_dropout)))
-
-
-PRESETS = {
-    # for tests and for quick chapters: seconds
-    "testing": ViTConfig(tokens=128, width=32, heads=2, depth=2),
-    # the course's own: minutes on two cores
-    "course": ViTConfig(tokens=192),
-    # every patch a token, as in the literature: the model to compare with
-    "reference": ViTConfig(),
-}
-
-
-def preset(name: str, **changes) -> ViTConfig:
-    """A named configuration, with fields changed by keyword.
-
-    Raises:
-        ValueError: unknown name; the message lists the names.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}: use one of {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **changes)
+    channels = picture.shape[3]
+    rows, columns = picture.shape[1] // tall, picture.shape[2] // wide
+    picture = picture[:, : rows * tall, : columns * wide]
+    picture = ops.reshape(picture, (-1, rows, tall, columns, wide, channels))
+    picture = ops.transpose(picture, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(picture, (-1, rows * columns, tall * wide * channels))
 
 
 @register
@@ -119,27 +57,72 @@ class Patches(layers.Layer):
     """Turn thumbnails into ink and cut them into patches.
 
     Args:
+        patch_size: side of a patch in pixels, or its height and width.
+        leftover: "drop" or "pad": what becomes of pixels that fill no whole patch.
+
+    Args of the call:
         images: (batch, height, width) grey, 0 black to 255 white, any number type.
 
     Returns:
-        (batch, patches, patch_size²) float: 0 is paper, 1 is black ink; patches in reading order, row by row.
+        (batch, patches, pixels of a patch) float: 0 is paper, 1 is black ink; patches in reading order, row by row.
     """
 
-    def __init__(self, patch_size: int = 8, leftover: str = "drop", **kwargs):
+    def __init__(self, patch_size: int | tuple[int, int] = 8, leftover: str = "drop", **kwargs):
         super().__init__(**kwargs)
         self.patch_size, self.leftover = patch_size, leftover
 
     def call(self, images):
-        side = self.patch_size
-        ink = 1.0 - ops.cast(images, self.compute_dtype) / 255.0
+        tall, wide = self.patch_size if isinstance(self.patch_size, tuple) else (self.patch_size, self.patch_size)
+        ink = to_ink(images, self.compute_dtype)
         height, width = ink.shape[1:3]
         if self.leftover == "pad":
-            ink = ops.pad(ink, [[0, 0], [0, -height % side], [0, -width % side]])
-        rows, columns = ink.shape[1] // side, ink.shape[2] // side
-        ink = ink[:, : rows * side, : columns * side]
-        ink = ops.reshape(ink, (-1, rows, side, columns, side))
-        ink = ops.transpose(ink, (0, 1, 3, 2, 4))
-        return ops.reshape(ink, (-1, rows * columns, side * side))
+            ink = ops.pad(ink, [[0, 0], [0, -height % tall], [0, -width % wide]])
+        return to_patches(ink[..., None], tall, wide)
+
+
+@register
+class ConvolutionalStem(layers.Layer):
+    """Convolutions, each normalised over its channels and rectified, and patches cut from the last one.
+
+    The same stroke looks the same to it wherever on the page it is, which a projection of patches has to learn for
+    each place. Normalised pixel by pixel, as the blocks do with tokens, it does the same in training and inference.
+
+    Args:
+        channels: of each convolution; the first looks at 7 × 7 pixels with stride 4, the others at 3 × 3 with stride 2.
+        patch_shape: height and width of a patch in pixels of the image.
+
+    Args of the call:
+        images: (batch, height, width) grey, 0 black to 255 white, any number type.
+
+    Returns:
+        (batch, patches, numbers), patches in reading order.
+    """
+
+    def __init__(self, channels: tuple[int, ...], patch_shape: tuple[int, int], seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_shape = tuple(side // 2 ** (len(channels) + 1) for side in patch_shape)
+        self.convolutions = [
+            layers.Conv2D(
+                count, *((3, 2) if number else (7, 4)), padding="same", use_bias=False,
+                name=f"convolution_{number + 1}",
+                kernel_initializer=keras.initializers.GlorotUniform(seed=_spread(seed, number)),
+            )
+            for number, count in enumerate(channels)
+        ]  # fmt: skip
+        self.norms = [layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i + 1}") for i in range(len(channels))]
+
+    def build(self, shape):
+        shape = (*shape, 1)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            norm.build(shape)
+
+    def call(self, images):
+        picture = to_ink(images, self.compute_dtype)[..., None]
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            picture = ops.relu(norm(convolution(picture)))
+        return to_patches(picture, *self.patch_shape)
 
 
 def inkiest(patches, count: int, first: int = 0):
@@ -297,6 +280,9 @@ class VisionTransformer(keras.Model):
         rows, columns = c.grid
         # in float32 under every dtype policy: half precision would not tell which of two patches has more ink
         self.patches = Patches(c.patch_size, c.leftover, dtype="float32", name="patches")
+        self.stem = None
+        if c.stem:
+            self.stem = ConvolutionalStem(c.stem, c.patch_shape, seed=_spread(seed, 97), name="stem")
         self.places_seed = keras.random.SeedGenerator(_spread(seed, 98)) if c.patch_dropout else None
         self.embedding = TokenEmbedding(rows * columns, c.width, seed=_spread(seed, 0), name="embedding")
         self.dropout = layers.Dropout(c.dropout, seed=_spread(seed, 1))
@@ -309,8 +295,10 @@ class VisionTransformer(keras.Model):
 
     def build(self, shape=None):
         c = self.config
-        count, pixels = c.sequence_length, c.patch_size**2
-        self.embedding.build((None, count, pixels))
+        count = c.sequence_length
+        if self.stem:
+            self.stem.build((None, c.height, c.width_px))
+        self.embedding.build((None, count, c.patch_values))
         for block in self.blocks:
             block.build((None, count, c.width))
         self.norm.build((None, count, c.width))
@@ -326,7 +314,8 @@ class VisionTransformer(keras.Model):
         if training and c.patch_dropout:
             places = some_places(ops.shape(patches)[0], c.sequence_length, c.training_tokens, self.places_seed)
             positions = places if positions is None else ops.take_along_axis(positions, places, axis=1)
-        kept = patches if positions is None else rows_at(patches, positions)
+        features = self.stem(images) if self.stem else patches
+        kept = features if positions is None else rows_at(features, positions)
         tokens = self.dropout(self.embedding(kept, positions), training=training)
         values = {"patches": patches, "positions": positions, "tokens": tokens}
         for number, block in enumerate(self.blocks, start=1):
@@ -345,39 +334,6 @@ def build_vit(config: ViTConfig | str = "course", seed: int = 0) -> VisionTransf
     model = VisionTransformer(preset(config) if isinstance(config, str) else config, seed=seed)
     model.build()
     return model
-
-
-def count_parameters(config: ViTConfig) -> int:
-    """Trainable parameters by formula; the model's own ``count_params()`` must agree.
-
-    With width D, hidden width H, P patches of p pixels and L blocks: embedding p·D + D + P·D; each block
-    3D² + 3D (queries, keys, values) + D² + D (output) + 2DH + H + D (MLP) + 4D (two normalisations); then 2D for the
-    last normalisation and D·classes + classes for the head.
-    """
-    rows, columns = config.grid
-    width, hidden = config.width, int(config.width * config.mlp_ratio)
-    embedding = config.patch_size**2 * width + width + rows * columns * width
-    block = 4 * width**2 + 4 * width + 2 * width * hidden + hidden + width + 4 * width
-    head = 2 * width + width * config.classes + config.classes
-    return embedding + config.depth * block + head
-
-
-def count_operations(config: ViTConfig, training: bool = False) -> int:
-    """Floating-point operations of the matrix products for one page; a multiplication and an addition are two.
-
-    With N tokens, width D, hidden width H, patches of p pixels and L blocks: embedding 2NpD; each block 8ND² (queries,
-    keys, values, output) + 4N²D (scores and gathering, all heads together) + 4NDH (MLP); head 2D·classes.
-
-    Args:
-        training: count a step of training: the tokens that ``patch_dropout`` leaves, and three times the products,
-            as the gradient of a product is two more; the pixels alone need none.
-    """
-    tokens = config.training_tokens if training else config.sequence_length
-    width, hidden = config.width, int(config.width * config.mlp_ratio)
-    embedding = 2 * tokens * config.patch_size**2 * width
-    block = 8 * tokens * width**2 + 4 * tokens**2 * width + 4 * tokens * width * hidden
-    forward = embedding + config.depth * block + 2 * width * config.classes
-    return 3 * forward - embedding if training else forward
 
 
 def load_vit(path) -> VisionTransformer:

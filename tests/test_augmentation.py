@@ -226,7 +226,7 @@ def test_a_page_depends_on_seed_epoch_and_number_alone(augmenter, pages):
     assert (same_image[0] != same_image[1]).any()
 
 
-@pytest.mark.parametrize("crop", [None, "grid"])
+@pytest.mark.parametrize("crop", [None, "grid", "traces"])
 @pytest.mark.parametrize("size", [(256, 182), (128, 91), (32, 32)])
 def test_other_sizes_and_the_grid_alone(size, crop, recordings):
     image = thumbnail(recordings[0], size=size, crop=crop)

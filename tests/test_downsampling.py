@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartai_utils import page
-from heartai_utils.downsampling import JPEG_METHODS, METHODS, OWN, SIZE, shrink, to_grey
-from heartai_utils.simulation import simulate_recording
+from heartai_utils.downsampling import CROPS, JPEG_METHODS, METHODS, OWN, SIZE, shrink, to_grey
+from heartai_utils.simulation import LEADS, simulate_recording
 
 WIDENING = ("area", "pillow-box", "pillow-bilinear", "pillow-hamming", "pillow-bicubic", "pillow-lanczos")
 
@@ -180,6 +180,18 @@ def test_a_file_is_shrunk_as_its_pixels_are(files):
         cropped = shrink(grey[y0:y1, x0:x1], "linear", (128, 91))
         np.testing.assert_array_equal(shrink(file, "linear", (128, 91), crop="grid"), cropped)
         np.testing.assert_array_equal(shrink(grey, "linear", (128, 91), crop="grid"), cropped)
+
+
+def test_the_traces_alone_are_cut_into_windows_of_one_lead_each():
+    left, top, right, bottom = CROPS["traces"]
+    assert (right - left) % 4 == (bottom - top) % 4 == 0
+    height, width = (bottom - top) // 4, (right - left) // 4
+    for lead in LEADS:
+        row, start, end, *_ = page.lead_window(lead)
+        column = round((start - left) / width)
+        assert left + column * width <= start and end <= left + (column + 1) * width + 1
+        middle = top + (row + 0.5) * height
+        assert abs(page.BASELINES[row] - middle) < 6  # px: a fourteenth of a millivolt
 
 
 def test_the_luminance_of_a_jpeg_is_that_of_its_colours(files):

@@ -403,6 +403,41 @@ def test_names_do_not_change():
 # --- weight decay --------------------------------------------------------------------------------------------
 
 
+def test_fine_tuning_begins_with_the_weights_it_is_given(finished, data, tmp_path, eagerly):
+    still = replace(CONFIG, epochs=1, learning_rate=1e-12, weight_decay=0.0, seed=5)
+    run = training.train(still, data, tmp_path / "run", progress=False, initial=finished.model)
+    np.testing.assert_allclose(run.probabilities, finished.probabilities, atol=1e-5)
+    again = training.train(still, data, tmp_path / "run", progress=False, initial=finished.model)  # found, not repeated
+    np.testing.assert_array_equal(again.probabilities, run.probabilities)
+    with pytest.raises(RunError, match="initial"):
+        training.train(still, data, tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match="initial"):
+        training.train(still, data, tmp_path / "run", progress=False, initial=vit.build_vit(TINY, 9))
+
+
+def test_stopped_fine_tuning_ends_as_if_it_had_not_been(finished, data, tmp_path, monkeypatch, eagerly):
+    config = replace(CONFIG, epochs=2, seed=6)
+    whole = training.train(config, data, tmp_path / "whole", progress=False, initial=finished.model)
+
+    def stop(folder, model, history, best):
+        write(folder, model, history, best)
+        raise Stopped
+
+    write = _runs.write_checkpoint
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(_runs, "write_checkpoint", stop)
+        training.train(config, data, tmp_path / "stopped", progress=False, initial=finished.model)
+    again = training.train(config, data, tmp_path / "stopped", progress=False, initial=finished.model)
+    np.testing.assert_array_equal(again.probabilities, whole.probabilities)
+
+
+def test_thumbnails_and_initial_weights_must_fit_the_model(data):
+    with pytest.raises(ValueError, match="of 32 × 32, the model's of 256 × 182"):
+        training.train(replace(CONFIG, model=vit.preset("testing")), data)
+    with pytest.raises(ValueError, match="another shape"):
+        training.train(CONFIG, data, initial=vit.build_vit(replace(TINY, depth=2)))
+
+
 def test_only_kernels_decay(model):
     decayed = {variable.path for variable in training.decayed_variables(model)}
     for variable in model.trainable_variables:

@@ -16,6 +16,7 @@ from heartai_utils._keras import keras
 
 to_numpy = keras.ops.convert_to_numpy
 SMALL = vit.ViTConfig(tokens=24, width=16, heads=2, depth=2)  # 182 × 256, four rows of header
+STEMMED = vit.ViTConfig(48, 64, patch_size=(24, 8), header_rows=0, stem=(4, 6), width=8, heads=2, depth=1)
 
 
 def pages(count=2, seed=0, height=182, width=256):
@@ -235,8 +236,9 @@ def test_without_selection_all_patches_are_tokens():
         SMALL,
         vit.ViTConfig(leftover="pad", depth=1),
         vit.ViTConfig(patch_size=16, header_rows=2, tokens=40, width=48, heads=3, mlp_ratio=1.5, depth=3, classes=2),
+        STEMMED,
     ],
-    ids=[*vit.PRESETS, "small", "pad", "odd"],
+    ids=[*vit.PRESETS, "small", "pad", "odd", "stem"],
 )
 def test_parameters_by_formula(config):
     model = vit.build_vit(config)
@@ -248,24 +250,35 @@ def test_heads_and_tokens_cost_no_parameters():
     assert len({vit.count_parameters(vit.ViTConfig(heads=h, tokens=t)) for h in (1, 4, 8) for t in (None, 50)}) == 1
 
 
+CONVOLVED = {  # the shapes of the kernel, and of what the forward convolution makes
+    "Conv2D": lambda op: (op.inputs[1].shape, op.outputs[0].shape),
+    "Conv2DBackpropFilter": lambda op: (op.outputs[0].shape, op.inputs[2].shape),
+    "Conv2DBackpropInput": lambda op: (op.inputs[1].shape, op.inputs[2].shape),
+}
+
+
 def operations_of(graph) -> int:
     """Floating-point operations of all matrix products in a TensorFlow graph, taken from their shapes."""
     count = 0
     for op in graph.get_operations():
+        # a gradient that nobody asks for, that of the pixels, stands in the graph and is never computed
+        if op.type.startswith("Conv2D") and op.outputs[0].consumers() + [out for out in graph.outputs if out.op is op]:
+            kernel, made = CONVOLVED[op.type](op)
+            count += 2 * kernel.num_elements() * made.num_elements() // made[-1]
         if "MatMul" in op.type:
             transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
             count += 2 * op.outputs[0].shape.num_elements() * op.inputs[0].shape[-2 if transposed else -1]
     return count
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tokens=None, patch_dropout=0.7, mlp_ratio=1.5)])
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tokens=None, patch_dropout=0.7, mlp_ratio=1.5), STEMMED])
 def test_operations_by_formula(config):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("counted in TensorFlow's graph")
     import tensorflow as tf
 
     model = vit.build_vit(config)
-    one_page = tf.TensorSpec((1, 182, 256), tf.uint8)
+    one_page = tf.TensorSpec((1, config.height, config.width_px), tf.uint8)
 
     def gradients(images):
         with tf.GradientTape() as tape:
@@ -364,6 +377,42 @@ def test_layers_come_back_from_their_configuration(layer):
     assert len(given) >= 2 and all(getattr(again, name) == getattr(layer, name) for name in given)
 
 
+# --- a stem ---
+
+
+def test_patches_need_not_be_square():
+    images = pages(2, height=24, width=40)
+    patches = to_numpy(vit.Patches((12, 8))(images))
+    assert patches.shape == (2, 10, 96)
+    np.testing.assert_allclose(patches[1, 6].reshape(12, 8), 1 - images[1, 12:, 8:16] / 255, atol=1e-6)
+
+
+def test_a_stroke_looks_the_same_to_the_stem_wherever_it_is():
+    stem = vit.ConvolutionalStem((4, 6), (16, 8), seed=2)
+    images = np.full((2, 48, 64), 255, np.uint8)
+    images[0, 18:22, 25:29] = images[1, 18:22, 41:45] = 0  # 16 pixels, two patches, further to the right
+    features = to_numpy(stem(images)).reshape(2, 3, 8, -1)
+    np.testing.assert_allclose(features[0, :, 2:5], features[1, :, 4:7], atol=1e-6)
+    assert np.abs(features[0, 1, 3] - features[0, 1, 6]).max() > 0.1
+
+
+def test_a_stemmed_model_comes_back_from_its_file_and_from_json(tmp_path):
+    model = vit.build_vit(STEMMED, seed=1)
+    logits, values = model(pages(2, height=48, width=64), return_intermediates=True)
+    assert STEMMED.grid == (2, 8) and values["tokens"].shape == (2, 16, 8) and values["patches"].shape == (2, 16, 192)
+    model.save(tmp_path / "stem.keras")
+    again = vit.load_vit(tmp_path / "stem.keras")
+    assert again.config == STEMMED and again.config.patch_size == (24, 8)
+    np.testing.assert_array_equal(again(pages(2, height=48, width=64)), logits)
+
+
+def test_tokens_by_ink_under_a_stem():
+    config = replace(STEMMED, tokens=5)
+    _, values = vit.build_vit(config)(pages(2, height=48, width=64), return_intermediates=True)
+    assert values["tokens"].shape == (2, 5, 8)
+    np.testing.assert_array_equal(values["positions"], vit.inkiest(values["patches"], 5))
+
+
 def test_loading_what_is_not_there(tmp_path):
     with pytest.raises((FileNotFoundError, ValueError), match="nowhere"):
         vit.load_vit(tmp_path / "nowhere.keras")
@@ -378,6 +427,9 @@ def test_loading_what_is_not_there(tmp_path):
         ({"leftover": "same"}, "use 'drop' or 'pad'"),
         ({"width": 30, "heads": 4}, "width 30 is no multiple of 4 heads"),
         ({"height": 7}, "holds no patch of 8 × 8"),
+        ({"height": 20, "patch_size": (24, 8)}, "holds no patch of 24 × 8"),
+        ({"height": 180, "stem": (4, 8)}, "be multiples of 8, not 180 × 256"),
+        ({"height": 184, "patch_size": (8, 4), "stem": (4, 8)}, "be multiples of 8, not 184 × 256 and 8 × 4"),
         ({"tokens": 0}, "use 1 to 576"),
         ({"patch_dropout": 1.0}, "patch_dropout=1.0: use 0"),
         ({"patch_dropout": -0.1}, "patch_dropout=-0.1: use 0"),
