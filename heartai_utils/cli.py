@@ -411,11 +411,11 @@ def predict(
     model: Annotated[
         str,
         typer.Option(
-            metavar="course|traces|FOLDER",
-            help="course, a Vision Transformer; traces, which reads the page back to millivolts and never sees the "
-            "picture; or a run folder of `heartai train`.",
+            metavar="best|traces|course|FOLDER",
+            help="best, a Vision Transformer taught by simulated and real pages; traces, which reads the page back to "
+            "millivolts and never sees the picture; course, the chapters' own; or a run folder of `heartai train`.",
         ),
-    ] = "course",
+    ] = "best",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a page.")] = False,
 ) -> None:
     """The four probabilities for each page. A page that cannot be read is named; the others go on (exit code 2)."""

@@ -24,8 +24,12 @@ from heartai_utils.vit import load_vit
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "course.keras"
 
-NAMED = {"course": WEIGHTS, "traces": COMPARATOR}
-"""Models that come with the course, by name: a Vision Transformer, and the comparator that reads the traces alone."""
+NAMED = {"course": WEIGHTS, "best": WEIGHTS.with_stem("best"), "traces": COMPARATOR}
+"""Models that come with the course, by name.
+
+``course``: the Vision Transformer of the chapters, trained on simulated pages; ``best``: the one that began with
+simulated pages and went on with real ones; ``traces``: the comparator that reads the traces alone.
+"""
 
 
 @dataclass(frozen=True)
