@@ -55,6 +55,7 @@ from heartai_utils.evaluation import (
 )
 from heartai_utils.training import TrainingConfig
 
+COMPARATOR = Path(__file__).parents[1] / "data" / "measured" / "comparator.json"
 FOLDS = 5
 OVERLAP = 1 / (FOLDS - 1)  # validation pages over training pages
 SHIFTS_MS = (-60.0, -20.0, 20.0, 60.0)
@@ -218,6 +219,7 @@ def main() -> None:
     }
     if BEST in found:
         record["best_in_detail"] = detail(bench, found[BEST])
+        record["best_less_comparator"] = less_comparator(bench, found[BEST])
     if chosen.out:
         write_whole(chosen.out, (json.dumps(record, indent=1) + "\n").encode())
     print(json.dumps({name: its["means"] for name, its in record["levers"].items()}))
@@ -293,6 +295,23 @@ def detail(bench: Bench, found: list[np.ndarray]) -> dict:
         ),
         "verdicts_tempered": verdicts,
     }
+
+
+def less_comparator(bench: Bench, found: list[np.ndarray]) -> dict | None:
+    """What the best recipe scores more than the traces read back do, on the very same folds; None if they differ."""
+    kept = json.loads(COMPARATOR.read_text())
+    place = {md5: number for number, md5 in enumerate(md5 for _, md5, _ in kept["pages"])}
+    rows = [[place.get(md5) for md5 in bench.catalogue["md5"].iloc[split.validation]] for split in bench.folds]
+    less = {score: [] for score in SCORES}
+    for number, (split, pages, probabilities) in enumerate(zip(bench.folds, rows, found, strict=True)):
+        repeat, fold = divmod(number, FOLDS)
+        if None in pages or repeat >= len(kept["folds"]) or any(kept["folds"][repeat][page] != fold for page in pages):
+            return None
+        labels = bench.labels[split.validation]
+        theirs = evaluate(labels, np.array(kept["probabilities"]["both"][repeat])[pages])
+        for score, values in less.items():
+            values.append((getattr(theirs, score), getattr(evaluate(labels, probabilities), score)))
+    return {score: ends(paired_interval(*zip(*values, strict=True), overlap=OVERLAP)) for score, values in less.items()}
 
 
 def with_temperatures(bench: Bench, found: list[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:

@@ -797,3 +797,156 @@ def check_corrected_half_width(answer) -> None:
     hint = f"{answer:.4f}: t · SD · √(1/n + validation/training)"
     _require(bool(np.isclose(answer, right, rtol=0.01)), hint)
     print(f"Right: ± {right:.4f}; without the correction it would be {t * sd / np.sqrt(n):.4f}.")
+
+
+# --- Chapter 08 ---
+
+
+def check_attention_distance(function) -> None:
+    """``function(weights, centres)`` -> (heads,) mean distance in mm, weighted by attention."""
+    rng = np.random.default_rng(8)
+    weights = rng.dirichlet(np.full(6, 0.4), (3, 6))
+    centres = rng.uniform(0, [200, 280], (6, 2))
+    given = function(weights.copy(), centres.copy())
+    if given is None:
+        print("Not answered yet: first the distances between all pairs of tokens, (tokens, tokens), then weigh them.")
+        return
+    _require(np.shape(given) == (3,), f"one distance a head is wanted, (3,), not shape {np.shape(given)}")
+    apart = centres[:, None] - centres
+    far = np.hypot(*np.moveaxis(apart, -1, 0))
+    right = (weights * far).sum(axis=2).mean(axis=1)
+    for wrong, hint in (
+        (
+            (weights * far).mean(axis=(1, 2)),
+            "a row of attention adds up to 1: sum over it, and take the mean over rows",
+        ),
+        ((weights * far).sum(axis=(1, 2)), "that adds up all tokens; their mean is wanted"),
+        ((weights * far**2).sum(axis=2).mean(axis=1), "that is the squared distance: take the root before weighing"),
+        ((weights * np.abs(apart).sum(axis=-1)).sum(axis=2).mean(axis=1), "along the straight line: √(Δy² + Δx²)"),
+        (np.full(3, far.mean()), "that is even attention; weigh with each head's own"),
+    ):
+        _require(not np.allclose(given, wrong, rtol=1e-4), hint)
+    hint = f"{np.round(given, 1).tolist()} mm instead of {right.round(1).tolist()} for three heads and six tokens"
+    _require(bool(np.allclose(given, right, rtol=1e-4)), hint)
+    print("Right: and with even attention it is the mean distance of all pairs, which to compare with.")
+
+
+def check_largest_coverage(function) -> None:
+    """``function(confidence, right, target)`` -> the largest share of pages that may be answered."""
+    sure = [0.9, 0.6, 0.8, 0.5, 0.7]
+    if function(np.array(sure), np.array([True] * 5), 0.9) is None:
+        print("Not answered yet: sort by confidence, then the share right among the first 1, 2, 3 … pages.")
+        return
+    for right, target, wanted, hint in (
+        ([1, 1, 1, 1, 1], 0.9, 1.0, "all are right: everything may be answered"),
+        ([1, 0, 1, 0, 1], 0.9, 0.6, "the surest come first: sort by confidence before you count"),
+        ([1, 0, 1, 0, 1], 0.75, 0.8, "three of the surest four are right, and exactly 0.75 is enough"),
+        ([1, 1, 0, 1, 1], 0.8, 1.0, "the second surest is wrong, but four of five are right: look on after a mistake"),
+        ([0, 1, 1, 1, 1], 0.9, 0.0, "the surest page is wrong, and no share of the pages reaches 0.9: that is 0.0"),
+    ):
+        given = function(np.array(sure), np.array(right, dtype=bool), target)
+        told = f"right {right} at confidences {sure}, target {target}"
+        _require(np.ndim(given) == 0, f"one share is wanted, not shape {np.shape(given)}")
+        _require(given is not None and given <= 1, f"{told}: give a share of the pages, not their number")
+        _require(bool(np.isclose(given, wanted)), f"{told}: {given:.2f} instead of {wanted:.2f}: {hint}")
+    print("Right. On few pages that coverage is chosen by luck, too: test it on others.")
+
+
+def check_blank_form(answer) -> None:
+    """Accuracy, balanced accuracy and macro-F1 of always answering Abnormal heartbeat, 140 of 295 pages."""
+    if answer is None:
+        print(
+            "Not answered yet: recall is 1 for one condition and 0 for three; its precision is its share of the pages."
+        )
+        return
+    _require(np.shape(answer) == (3,), "give three numbers: (accuracy, balanced accuracy, macro-F1)")
+    share = 140 / 295
+    f1 = 2 * share / (1 + share)
+    right = np.array([share, 0.25, f1 / 4])
+    given = np.array(answer, dtype=float)
+    _require(not np.isclose(given[0], 1), "accuracy: 140 of all 295 pages are right")
+    _require(abs(given[0] - right[0]) < 2e-3, f"accuracy {given[0]:.3f}: the share of right answers, 140 of 295")
+    _require(not np.isclose(given[1], 1), "balanced accuracy is the mean recall of all four conditions: 1, 0, 0 and 0")
+    _require(
+        abs(given[1] - right[1]) < 2e-3, f"balanced accuracy {given[1]:.3f}: the mean of the recalls 1, 0, 0 and 0"
+    )
+    _require(abs(given[2] - f1) > 2e-3, "that is the F1 of Abnormal heartbeat; the other three count as 0 in the mean")
+    _require(abs(given[2] - share / 4) > 2e-3, "F1 is 2 · precision · recall / (precision + recall), not the precision")
+    _require(
+        abs(given[2] - right[2]) < 2e-3, f"macro-F1 {given[2]:.3f}: a quarter of the F1 of the one condition answered"
+    )
+    print(f"Right: {right[0]:.3f}, {right[1]:.3f}, {right[2]:.3f}. Accuracy alone looks like half a success.")
+
+
+# --- Chapter 09 ---
+
+
+def check_fresh_or_kept(answer) -> None:
+    """Seconds for pages that are fresh in each of 8 epochs of 4000, and for pages that are drawn once and kept."""
+    if answer is None:
+        print("Not answered yet: how often is a page drawn, and how often is a kept one read, in 8 epochs of 4000?")
+        return
+    _require(np.shape(answer) == (2,), "give two numbers: (seconds with fresh pages, seconds with kept ones)")
+    fresh, kept = (float(each) for each in answer)
+    draw, read, pages, epochs = 0.08, 0.001, 4000, 8
+    _require(not np.isclose(fresh, draw * pages), "fresh pages are drawn anew in each of the 8 epochs")
+    _require(
+        bool(np.isclose(fresh, draw * pages * epochs, rtol=1e-3)),
+        f"fresh: {fresh:g} s; each of 8 × 4000 pages is drawn, 0.08 s each, and nothing is read",
+    )
+    _require(not np.isclose(kept, draw * pages), "kept pages are read as well, once in each epoch")
+    _require(not np.isclose(kept, (draw + read) * pages), "kept pages are read in each of the 8 epochs")
+    _require(not np.isclose(kept, (draw + read) * pages * epochs), "kept pages are drawn once, not in every epoch")
+    _require(
+        bool(np.isclose(kept, pages * (draw + read * epochs), rtol=1e-3)),
+        f"kept: {kept:g} s; 4000 pages are drawn once, and 8 × 4000 times one is read",
+    )
+    print(f"Right: {fresh:.0f} s and {kept:.0f} s. The longer the training, the more a kept page pays.")
+
+
+def check_has_met(function) -> None:
+    """``function(used, held_out, copy_of)`` -> the sorted names of the steps that have met a held-out page."""
+    copy_of = {"a": 1, "b": 2, "c": 3, "d": 1, "e": 5, "f": 6}
+    used = {"pretraining": set(), "fine-tuning": {"b", "c"}}
+    if function(dict(used), {"a"}, dict(copy_of)) is None:
+        print("Not answered yet: a step has met a page if the groups of its pages and of the held-out ones share one.")
+        return
+    for steps, held_out, wanted, hint in (
+        (used, {"a"}, [], "none of its copies was used"),
+        (used, {"a", "c"}, ["fine-tuning"], "c was trained on"),
+        ({"tuning": {"d", "e"}}, {"a"}, ["tuning"], "d is a copy of a: compare groups, not pages"),
+        (
+            {"simulator": {"a", "b", "c", "e", "f"}, "early stopping": {"f"}, "training": {"b"}},
+            {"f"},
+            ["early stopping", "simulator"],
+            "whatever a step does with a page counts, and the names are to be sorted",
+        ),
+    ):
+        given = function({name: set(each) for name, each in steps.items()}, set(held_out), dict(copy_of))
+        _require(isinstance(given, list | tuple), f"return a list of names, not {type(given).__name__}")
+        listed = {name: sorted(each) for name, each in steps.items()}
+        told = f"used {listed}, held out {sorted(held_out)}"
+        _require(list(given) == wanted, f"{told}: {list(given)} instead of {wanted}: {hint}")
+    print("Right. The simulator of this course has met the real pages; so say so wherever it is judged on them.")
+
+
+def check_worth_in_pages(function) -> None:
+    """``function(pages, scores, score)`` -> where a curve first reaches a score, along straight lines."""
+    pages, rising = [30, 60, 120, 240], [0.4, 0.5, 0.6, 0.7]
+    if function(list(pages), list(rising), 0.65) is None:
+        print("Not answered yet: find the first segment whose end reaches the score, then go along it in proportion.")
+        return
+    for scores, score, wanted, hint in (
+        (rising, 0.65, 180.0, "halfway from 0.6 to 0.7 is halfway from 120 to 240 pages"),
+        (rising, 0.5, 60.0, "exactly 0.5 is reached at 60 pages"),
+        (rising, 0.7, 240.0, "the last point reaches it exactly"),
+        (rising, 0.71, float("inf"), "the curve never reaches it; do not go beyond the last point"),
+        (rising, 0.3, 30.0, "the smallest number measured reaches it already; fewer were not measured"),
+        ([0.4, 0.6, 0.5, 0.7], 0.55, 52.5, "the curve falls again: the first time counts"),
+        ([0.4, 0.4, 0.4, 0.6], 0.5, 180.0, "the curve is level first: look for the segment that reaches the score"),
+    ):
+        given = function(list(pages), list(scores), score)
+        _require(np.ndim(given) == 0 and given is not None, "one number of pages is wanted")
+        told = f"pages {pages}, scores {scores}, score {score}"
+        _require(bool(np.isclose(given, wanted, rtol=1e-6)), f"{told}: {given:.1f} instead of {wanted:.1f}: {hint}")
+    print("Right. Both curves have intervals, so this number has one, too, and a wide one.")

@@ -260,6 +260,22 @@ def test_train_hands_every_option_on(pages, tmp_path):
     assert config["pages"]["monitor"] == 4  # about 15 % of the training pages, one of each condition
 
 
+def test_train_on_simulated_pages_and_go_on_with_others(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEARTAI_DATA", str(tmp_path / "data"))
+    invoke = typer.testing.CliRunner().invoke
+    small = ["--preset", "testing", "--epochs", "1"]
+    first, then = tmp_path / "first", tmp_path / "then"
+    invoke(cli.app, ["train", str(first), "--simulated", "40", *small], catch_exceptions=False)
+    assert json.loads((first / "config.json").read_text())["pages"] == {"train": 36, "validation": 4}
+    tuned = ["train", str(then), "--data", str(pages), "--init", str(first), *small]
+    told = invoke(cli.app, tuned, catch_exceptions=False).output
+    assert "holds the run" in told and "initial" in json.loads((then / "config.json").read_text())
+    with pytest.raises(ValueError, match="give one of them"):
+        invoke(cli.app, [*tuned, "--simulated", "40"], catch_exceptions=False)
+    with pytest.raises(ValueError, match="another shape"):
+        invoke(cli.app, [*tuned[:1], str(tmp_path / "third"), *tuned[2:], "--preset", "course"], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

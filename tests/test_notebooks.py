@@ -19,6 +19,8 @@ EXPECTED = [
     "05_attention_and_the_transformer_block",
     "06_training_the_vit",
     "07_the_weight_decay_ablation",
+    "08_what_did_it_learn",
+    "09_from_simulated_to_real",
 ]
 
 
