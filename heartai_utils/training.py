@@ -311,9 +311,7 @@ def _check_shapes(config: TrainingConfig, data: Data, initial: keras.Model | Non
         raise ValueError("the initial weights are of a model of another shape: train both with the same preset")
 
 
-def _train(
-    config: TrainingConfig, data: Data, folder: Path | None, progress: bool, initial: keras.Model | None
-) -> Run:
+def _train(config: TrainingConfig, data: Data, folder: Path | None, progress: bool, initial: keras.Model | None) -> Run:
     make_deterministic()
     pages = len(data.train_labels)
     steps = -(-pages // config.batch_size)
