@@ -46,15 +46,7 @@ def main() -> None:
         for number, split in enumerate(folds):
             data = training.load_data(catalogue, split, cache_dir=chosen.runs / "thumbnails", progress=False)
             for preset in PRESETS:
-                config = training.TrainingConfig(
-                    vit.preset(preset),
-                    epochs=chosen.epochs,
-                    learning_rate=chosen.learning_rate,
-                    weight_decay=chosen.weight_decay,
-                    seed=chosen.seed + number,
-                )
-                folder = chosen.runs / "runs" / _runs.name_of(training.identity(config, data))
-                found[preset].append(training.train(config, data, folder, progress=False))
+                found[preset].append(fold_run(preset, data, number, chosen))
                 bar.update()
 
     record = {
@@ -70,11 +62,24 @@ def main() -> None:
             "split": f"{FOLDS} grouped folds, {chosen.repeats} times",
         },
         "commit": commit(),
-        "machine": machine(folder),
+        "machine": machine(found[PRESETS[-1]][-1].folder),
         "scores": {score: compare(found, score) for score in SCORES},
     }
     write_whole(chosen.out, (json.dumps(record, indent=1) + "\n").encode())
     print(json.dumps(record))
+
+
+def fold_run(preset: str, data: training.Data, number: int, chosen: argparse.Namespace) -> training.Run:
+    """The run of a preset on a fold, trained or found."""
+    config = training.TrainingConfig(
+        vit.preset(preset),
+        epochs=chosen.epochs,
+        learning_rate=chosen.learning_rate,
+        weight_decay=chosen.weight_decay,
+        seed=chosen.seed + number,
+    )
+    folder = chosen.runs / "runs" / _runs.name_of(training.identity(config, data))
+    return training.train(config, data, folder, progress=False)
 
 
 def compare(found: dict[str, list[training.Run]], score: str) -> dict:

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import levers
 import numpy as np
-import pandas as pd
+from course_and_reference import fold_run
 from record import commit, ends, machine
 from tqdm.std import tqdm
 
-from heartai_utils import _runs, explain, splits, training, vit
+from heartai_utils import explain, splits, training, vit
 from heartai_utils.conditions import NAMES
 from heartai_utils.dataset import data_home, read_catalogue, write_whole
 from heartai_utils.downsampling import PLACES
@@ -81,7 +81,8 @@ def main() -> None:
                     recipe = levers.LEVERS[levers.BEST][1]
                     data, run = bench.data_of(recipe, split, number), bench.runs_of(recipe, split, number)[0]
                 else:
-                    data, run = trained(preset, catalogue, split, number, chosen)
+                    data = training.load_data(catalogue, split, cache_dir=chosen.runs / "thumbnails", progress=False)
+                    run = fold_run(preset, data, number, chosen)
                 measured.append(measure(run, data, chosen.seed + number))
                 bar.update()
 
@@ -104,22 +105,6 @@ def main() -> None:
     }
     write_whole(chosen.out, (json.dumps(record, indent=1) + "\n").encode())
     print(json.dumps(record))
-
-
-def trained(
-    preset: str, catalogue: pd.DataFrame, split: splits.Split, number: int, chosen: argparse.Namespace
-) -> tuple[training.Data, training.Run]:
-    """The pages of a fold, and the model that has seen its training side."""
-    data = training.load_data(catalogue, split, cache_dir=chosen.runs / "thumbnails", progress=False)
-    config = training.TrainingConfig(
-        vit.preset(preset),
-        epochs=chosen.epochs,
-        learning_rate=chosen.learning_rate,
-        weight_decay=chosen.weight_decay,
-        seed=chosen.seed + number,
-    )
-    folder = chosen.runs / "runs" / _runs.name_of(training.identity(config, data))
-    return data, training.train(config, data, folder, progress=False)
 
 
 def measure(run: training.Run, data: training.Data, seed: int) -> dict:
