@@ -232,7 +232,7 @@ def test_many_pages_are_judged_as_single_ones(reader, page_file):
 
 
 def test_a_model_that_is_not_there_is_told_with_the_names_that_are(tmp_path):
-    with pytest.raises(RunError, match="course, traces"):
+    with pytest.raises(RunError, match="course, best, traces"):
         PageReader(tmp_path / "traces")  # a path is no name
 
 
