@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chapter_code import definitions
 
-from heartai_utils import downsampling, exercises, page, training, vit
+from heartai_utils import _checks_06, downsampling, exercises, page, training, vit
 from heartai_utils._keras import keras
 from heartai_utils.exercises import NotYet
 from heartai_utils.simulation import LEADS, simulate_recording
@@ -199,7 +199,7 @@ def test_adamw_right(capsys):
 
 def test_adamw_right_is_what_keras_does():
     optimizer, variable = keras.optimizers.Adam(0.01, weight_decay=0.1), keras.Variable(1.0)
-    expected = exercises._adamw_path((0.5, -0.2, 0.1), 0.01, 0.1)
+    expected = _checks_06.adamw_path((0.5, -0.2, 0.1), 0.01, 0.1)
     for gradient, (weight, _, _) in zip((0.5, -0.2, 0.1), expected, strict=True):
         optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
         assert float(variable) == pytest.approx(weight, abs=1e-5)
