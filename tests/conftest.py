@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import chromium
 from hypothesis import settings
 
 # At home each run tries other examples; where a run decides about a change, it tries the same ones every time.
@@ -24,3 +25,10 @@ def real_pages() -> Path:
     if not folder.is_dir():
         pytest.skip("no real pages: set HEARTAI_REAL_PAGES to a folder in the published layout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium as a Playwright ``Browser``, one a module; skips where there is none (see browser.py)."""
+    with chromium() as opened:
+        yield opened
