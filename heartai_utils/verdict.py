@@ -1,6 +1,10 @@
-"""From one page on disk to its verdict: the four probabilities of a trained model.
+"""From one page to its verdict: the four probabilities of a trained model.
 
 Some models come with the course and have names (`NAMED`); others are what `heartai train` wrote.
+
+**Calibrated or not.** The probabilities of ``best`` and ``traces`` are scaled by a temperature that was fitted to
+verdicts on real pages held out of training (`evaluation.fit_temperature`; their records tell which). For pages of
+another kind, simulated ones included, nothing was fitted, nor for any other model.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from heartai_utils import downsampling, training
 from heartai_utils._runs import damage_told
 from heartai_utils.conditions import NAMES
 from heartai_utils.page import Traces, load_page, read_traces
-from heartai_utils.trace_models import COMPARATOR, TracePages, load_comparator
+from heartai_utils.trace_models import COMPARATOR, TracePages, load_comparator, scaled
 from heartai_utils.vit import load_vit
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "course.keras"
@@ -58,6 +62,8 @@ class PageReader:
         about: one sentence on what the model was trained on.
         model: the Vision Transformer, or a `trace_models.Comparator`.
         thumbnail: how thumbnails are made for the Vision Transformer.
+        calibration: of the Vision Transformer, what its record says of how sure it may be; empty where nothing does.
+        temperature: by which its logits are divided; 1 where none was fitted.
 
     Raises:
         training.RunError: there is no such model.
@@ -65,6 +71,7 @@ class PageReader:
 
     def __init__(self, model: str | Path = "course"):
         path = NAMED[model] if isinstance(model, str) and model in NAMED else Path(model)
+        self.calibration: dict = {}
         if path == COMPARATOR:
             self.model = load_comparator(path)
             self.about = self.model.record["about"]
@@ -84,16 +91,28 @@ class PageReader:
             with damage_told(f"{path} or its record is damaged: restore both, or name another model"):
                 self.model, kept = load_vit(path), json.loads(record.read_text())
                 self.thumbnail, self.about = kept["thumbnail"], kept["about"]
+                self.calibration = kept.get("calibration", {})
 
-    def read(self, page: str | Path) -> Verdict:
+    @property
+    def temperature(self) -> float:
+        return self.calibration.get("temperature", 1.0)
+
+    def read(self, page: str | Path | np.ndarray) -> Verdict:
         """The verdict on one page.
+
+        Args:
+            page: the path of a JPEG or PNG; or a page opened already, (1572, 2213, 3) or (1572, 2213) uint8, of which
+                only the size is looked at.
 
         Raises:
             heartai_utils.page.PageError: the file is no page that can be read; the message says why.
+            ValueError: the array has another size.
         """
         return self._judge([self._seen(page)])[0]
 
-    def read_all(self, pages: Iterable[str | Path], batch_size: int = 32) -> Iterator[Verdict | ValueError | OSError]:
+    def read_all(
+        self, pages: Iterable[str | Path | np.ndarray], batch_size: int = 32
+    ) -> Iterator[Verdict | ValueError | OSError]:
         """The verdict on each of many pages, in their order; for one that cannot be read, what `read` would raise.
 
         Pages are opened and shrunk, or their traces read, by as many threads as there are processors, and judged
@@ -106,20 +125,20 @@ class PageReader:
                 verdicts = iter(self._judge([page for page in found if not isinstance(page, Exception)]))
                 yield from (page if isinstance(page, Exception) else next(verdicts) for page in found)
 
-    def _tried(self, page: str | Path) -> np.ndarray | Traces | ValueError | OSError:
+    def _tried(self, page: str | Path | np.ndarray) -> np.ndarray | Traces | ValueError | OSError:
         try:
             return self._seen(page)
         except (ValueError, OSError) as error:
             return error
 
-    def _thumbnail(self, page: str | Path) -> np.ndarray:
-        return downsampling.shrink(page, **self.thumbnail)
+    def _thumbnail(self, page: str | Path | np.ndarray) -> np.ndarray:
+        return downsampling.shrink(page, colour=False, **self.thumbnail)
 
-    def _traces(self, page: str | Path) -> Traces:
-        return read_traces(load_page(page, grey=True))
+    def _traces(self, page: str | Path | np.ndarray) -> Traces:
+        return read_traces(page if isinstance(page, np.ndarray) else load_page(page, grey=True))
 
     def _by_thumbnails(self, images: list[np.ndarray]) -> np.ndarray:
-        return training.predict(self.model, np.stack(images))
+        return scaled(training.predict(self.model, np.stack(images)), self.temperature)
 
     def _by_traces(self, traces: list[Traces]) -> np.ndarray:
         return self.model.predict_proba(TracePages.read(traces))
