@@ -33,6 +33,12 @@ _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how JPEG and PNG files be
 _POINTS_PER_INCH = 72
 _DEPTH = 4  # of images in forms in forms on a page of a PDF
 _WANTED = f"give the printed report's page as JPEG or PNG of {WIDTH}×{HEIGHT}, or as PDF"
+_DRAWING = (  # without grey edges, as the machine prints: dots of the grid stay dots
+    pdfium.FPDF_ANNOT
+    | pdfium.FPDF_RENDER_NO_SMOOTHTEXT
+    | pdfium.FPDF_RENDER_NO_SMOOTHIMAGE
+    | pdfium.FPDF_RENDER_NO_SMOOTHPATH
+)
 _pdfium_lock = threading.Lock()  # PDFium works for one thread at a time
 
 
@@ -69,7 +75,7 @@ def open_pages(name: str, data: bytes, *, max_bytes: int | None = MAX_BYTES) -> 
     if not data:
         raise PageError(f"{name} is empty; {_WANTED}")
     if max_bytes is not None and len(data) > max_bytes:
-        size = f"{len(data) / 1e6:.1f} MB, more than {max_bytes / 1e6:.0f}"
+        size = f"{len(data) / 1e6:.1f} MB, more than {max_bytes / 1e6:g}"
         raise PageError(f"{name} is too large: {size}; {_WANTED}, and a PDF of many pages in parts")
     if data.startswith(_PICTURES):
         return [OpenedPage(name, _open_picture(name, data))]
@@ -176,11 +182,15 @@ def _pixels_of(page: pypdfium2.PdfPage) -> np.ndarray:
         raise PageError(f"is {width:.0f}×{height:.0f} at {DPI} dpi, not {WIDTH}×{HEIGHT}, nor holds such a picture")
     if sum(width * height for width, height in sizes) > _MAX_PDF_PIXELS:
         raise PageError("holds pictures far too large to be decoded")
-    image = _drawn(page)
-    fine, reason = looks_like_a_page(image)
-    if not fine:
-        raise PageError(f"does not look like a page: {reason}")
-    return image
+    # Boxes are often rounded to whole points: what is on the page then starts at its upper or its lower left corner,
+    # or is stretched to fill the box.
+    rounded = round(width), round(height)
+    for box in dict.fromkeys([(0, *rounded), (HEIGHT - rounded[1], *rounded), (0, WIDTH, HEIGHT)]):
+        image = _drawn(page, *box)
+        fine, reason = looks_like_a_page(image)
+        if fine:
+            return image
+    raise PageError(f"does not look like a page: {reason}")
 
 
 def _pixels_in(picture: pypdfium2.PdfImage) -> np.ndarray:
@@ -194,9 +204,12 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _drawn(page: pypdfium2.PdfPage) -> np.ndarray:
-    """(1572, 2213, 3) uint8 RGB of the whole page: `PdfPage.render` rounds up, which here gives a pixel too many."""
+def _drawn(page: pypdfium2.PdfPage, top: int, width: int, height: int) -> np.ndarray:
+    """(1572, 2213, 3) uint8 RGB, with the page drawn so many pixels wide and high from the left edge and from `top`.
+
+    Not by `PdfPage.render`: it rounds sizes up, which gives a page of 2213.0001 px one too many.
+    """
     bitmap = pypdfium2.PdfBitmap.new_native(WIDTH, HEIGHT, pdfium.FPDFBitmap_BGR)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, WIDTH, HEIGHT)
-    pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, WIDTH, HEIGHT, 0, pdfium.FPDF_ANNOT)
+    pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, top, width, height, 0, _DRAWING)
     return np.ascontiguousarray(bitmap.to_numpy()[..., ::-1])
