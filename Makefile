@@ -1,6 +1,7 @@
 # make run    set up, run the whole course on simulated pages, say where to look
 # make test   set up, run every test, chapters included
 # make lab    set up, open the chapters in JupyterLab
+# make site   set up, build the reading edition: all chapters as pages that open from disk, without a network
 # make refresh  re-execute the stored chapters        make lock  renew requirements.lock
 # make clean  remove the environment and what make itself simulated, cached or executed (no downloads, no runs of yours)
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab refresh lock clean
+.PHONY: run test lab site refresh lock clean
 
 run: $(READY)
 	$(BIN)/heartai course --profile quick
@@ -21,6 +22,9 @@ test: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
+
+site: $(READY)
+	$(BIN)/python docs/make_site.py
 
 refresh: $(READY)
 	$(BIN)/python notebooks/refresh.py
@@ -40,5 +44,5 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info data/simulated data/thumbnails data/audit data/course
-	find heartai_utils tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info data/simulated data/thumbnails data/audit data/course docs/_build
+	find heartai_utils tests notebooks benchmarks docs -name __pycache__ -prune -exec rm -rf {} +

@@ -276,6 +276,8 @@ def summarise_errors(errors: Sequence[Errors]) -> dict[str, float]:
     """Many pages' errors in figures; NaN where there is nothing to compare.
 
     Returns:
+        Values by name.
+
         - ``rmse_mv``: root mean square over the columns where a trace is left. Compare it only between methods
           that lose none: *measured*, linear loses 4 in 10 columns in which the trace is level, as an ST segment is,
           and none in which it runs through 0.3 mV or more.

@@ -193,8 +193,8 @@ def measure(beats: Beats) -> dict[str, float]:
           ``p_steady`` (how much alike the strip's single beats are where P is: 1 for the same in each, 0 for none);
         * by wave and lead, such as ``Q V3``, in mV against the level before QRS: ``P`` largest deflection before QRS;
           ``Q`` deepest before the first R, and its width ``Q_ms``; ``start`` mean of the first 40 ms of QRS; ``R``
-          highest; ``S`` deepest after Q (a QS is both); ``R/S`` as R / (R + |S|); ``area`` mean of QRS; ``J`` level at
-          its end and ``ST60`` 60 ms later; ``T`` largest deflection after it;
+          highest; ``S`` deepest after Q (a QS is both); ``R/S`` as ``R / (R + |S|)``; ``area`` mean of QRS; ``J`` level
+          at its end and ``ST60`` 60 ms later; ``T`` largest deflection after it;
         * by wave and territory, such as ``Q inferior``, the mean of its leads, but for the width and R/S.
     """
     found = _rhythm(beats) | {f"{wave} {lead}": np.nan for wave in WAVES for lead in LEADS}

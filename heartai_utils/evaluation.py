@@ -361,7 +361,7 @@ class Calibration:
     """Whether a model is right as often as it is sure.
 
     Attributes:
-        ece: the expected calibration error, the mean over pages of |accuracy − confidence| of their bins.
+        ece: the expected calibration error, the mean over pages of ``|accuracy − confidence|`` of their bins.
         bins: one row a bin of confidence (the probability of the verdict): low, high (inclusive), pages, confidence,
             accuracy; the last two are means, NaN in an empty bin.
     """

@@ -1,0 +1,164 @@
+"""Build the reading edition (`make site`): the chapters with their stored outputs and the package's reference as pages.
+
+    python docs/make_site.py            into docs/_build/site
+    python docs/make_site.py FOLDER     into FOLDER/site
+
+Nothing is executed and nothing fetched. Sphinx reads one folder, so the pages are first laid out in FOLDER/source as
+they lie in the repository, with what Sphinx has to be told besides, such as the figures' alternative texts. If nothing
+has changed since, nothing is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+
+DOCS = Path(__file__).resolve().parent
+PROJECT = DOCS.parent
+CONFIG = DOCS / "site"
+sys.path.insert(0, str(CONFIG))
+
+import offline  # noqa: E402
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LINK = re.compile(r"(?<!!)\[(?P<words>[^\]]+)\]\((?!https?:|mailto:|#)(?P<target>[^)\s]+)\)")
+
+
+class SiteError(ValueError):
+    """The pages cannot be laid out; the message says why and what to do."""
+
+
+def pages() -> dict[Path, bytes]:
+    """All that Sphinx reads, by its path: as in the repository, and the pages of `docs/site` at the top."""
+    found: dict[Path, str | bytes] = {}
+    for path in [*PROJECT.glob("notebooks/[0-9]*.ipynb"), *PROJECT.glob("notebooks/solutions/*.ipynb")]:
+        found[path.relative_to(PROJECT)] = notebook_page(path)
+    texts = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")]
+    for path in [*texts, *DOCS.glob("*.md")]:
+        found[path.relative_to(PROJECT)], files = text_page(path)
+        found |= {file.relative_to(PROJECT): file.read_bytes() for file in files}
+    found |= {path.relative_to(PROJECT): path.read_bytes() for path in DOCS.glob("*.png")}
+    for path in CONFIG.glob("*.md"):
+        found[path.relative_to(CONFIG)] = without_empty_globs(path.read_text())
+    if not list(PROJECT.glob("notebooks/solutions/[0-9]*.ipynb")):
+        del found[Path("solutions.md")]
+        found[Path("index.md")] = found[Path("index.md")].replace("\nsolutions\n", "\n")
+    found |= reference_pages()
+    return {path: page.encode() if isinstance(page, str) else page for path, page in found.items()}
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook as MyST-NB wants it: each figure's alternative text among its cell's options, no widgets."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            figures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            alts = {figure.metadata.get("image/png", {}).get("alt", "") for figure in figures}
+            if len(alts) > 1 or "" in alts:
+                raise SiteError(f"{path.name}, cell {cell.id}: a cell shows one figure, by plots.show(figure, alt=…)")
+            if alts:
+                cell.metadata["mystnb"] = {"image": {"alt": alts.pop()}}
+    return nbformat.writes(notebook)
+
+
+def text_page(path: Path) -> tuple[str, set[Path]]:
+    """A Markdown page in which links to folders are plain text, and the files to which it links."""
+    files = set()
+
+    def linked(found: re.Match) -> str:
+        target = (path.parent / found["target"].split("#")[0]).resolve()
+        if target.is_dir():
+            return found["words"]
+        if target.is_file() and target.suffix not in (".md", ".ipynb"):
+            files.add(target)
+        return found[0]
+
+    return LINK.sub(linked, path.read_text()), files
+
+
+def without_empty_globs(text: str) -> str:
+    """A page whose tables of contents ask for no folder without pages."""
+
+    def kept(found: re.Match) -> str:
+        return found[0] if list(PROJECT.glob(f"{found[1]}.md")) + list(PROJECT.glob(f"{found[1]}.ipynb")) else ""
+
+    return re.sub(r"^(\S+/\S*\*)\n", kept, text, flags=re.MULTILINE)
+
+
+def reference_pages() -> dict[Path, str]:
+    """One page a public module, and the page that lists them in the order of the package."""
+    modules = offline.public_modules()
+    lines = ["The package", "===========", "", ".. automodule:: heartai_utils", "   :no-members:", "   :no-index:", ""]
+    lines += [".. toctree::", "   :maxdepth: 1", "", *(f"   {module}" for module in modules)]
+    found = {Path("reference/index.rst"): "\n".join([*lines, ""])}
+    for module in modules:
+        lines = [module, "=" * len(module), "", f".. automodule:: heartai_utils.{module}"]
+        if "\n__all__ = " in (PROJECT / "heartai_utils" / f"{module}.py").read_text():
+            lines.append("   :imported-members:")  # those of the list
+        found[Path(f"reference/{module}.rst")] = "\n".join([*lines, ""])
+    return found
+
+
+def lay_out(found: Mapping[Path, bytes], source: Path) -> None:
+    """Write the pages that have changed, so that Sphinx reads only those again, and delete what is gone."""
+    for path, page in found.items():
+        target = source / path
+        if not target.is_file() or target.read_bytes() != page:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(page)
+    for target in source.rglob("*"):
+        if target.is_file() and target.relative_to(source) not in found:
+            target.unlink()
+
+
+def fingerprint(found: Mapping[Path, bytes]) -> str:
+    """Changes with the pages, the configuration and the package."""
+    files = [*CONFIG.rglob("*"), *(PROJECT / "heartai_utils").glob("*.py"), Path(__file__)]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(f"{path}\0".encode() + path.read_bytes())
+    for path, page in sorted(found.items()):
+        digest.update(f"{path}\0".encode() + page)
+    return digest.hexdigest()
+
+
+def build(out: Path) -> int:
+    """Lay out and build into ``out / "site"``; 0 if all went well, also where nothing was to be done."""
+    found = pages()
+    site, doctrees, record = out / "site", out / "doctrees", out / "fingerprint"
+    now = fingerprint(found)
+    if not (site.is_dir() and record.is_file() and record.read_text() == now):
+        from sphinx.cmd.build import build_main
+
+        record.unlink(missing_ok=True)
+        lay_out(found, out / "source")
+        options = ["-b", "html", "-c", CONFIG, "-d", doctrees, "-j", "auto", "--quiet", "-W", "--keep-going"]
+        failed = build_main([*map(str, options), str(out / "source"), str(site)])
+        if failed:
+            shutil.rmtree(doctrees, ignore_errors=True)  # or the next call would take the faulty pages for done
+            return failed
+        record.write_text(now)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    out = Path(arguments[0]) if arguments else DOCS / "_build"
+    try:
+        failed = build(out)
+    except SiteError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not failed:
+        print(f"Open {out / 'site' / 'index.html'}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
