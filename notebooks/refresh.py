@@ -1,21 +1,24 @@
-"""Execute the chapters in place, so that their stored outputs are those of a fresh run (`make refresh`).
+"""Execute chapters and solutions in place, so that their stored outputs are those of a fresh run (`make refresh`).
 
-    python notebooks/refresh.py            all chapters
-    python notebooks/refresh.py 03 05      some
+    python notebooks/refresh.py                 all
+    python notebooks/refresh.py 03 05           two chapters and their solutions
+    python notebooks/refresh.py solutions       all solutions
 
-Run twice, it gives the same bytes: no times are recorded, standard error and widget state are not kept. A chapter that
-fails keeps its old outputs.
+Before that, the exercises of these chapters are derived from their solutions. Run twice, it gives the same bytes: no
+times are recorded, standard error and widget state are not kept. A notebook that fails keeps its old outputs.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
+import derive_exercises
 import nbformat
 from nbclient import NotebookClient
 from tqdm.std import tqdm
+
+from heartai_utils import dataset
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -35,17 +38,28 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
     return notebook
 
 
-def main(numbers: list[str]) -> int:
-    chapters = sorted(path for path in FOLDER.glob("[0-9][0-9]_*.ipynb") if not numbers or path.name[:2] in numbers)
-    if not chapters:
-        print(f"no chapter {', '.join(numbers)} in {FOLDER}", file=sys.stderr)
+def chosen(names: list[str]) -> list[Path]:
+    """Chapters, then solutions, whose file name or path below this folder begins with one of the names; all if none."""
+    paths = [*sorted(FOLDER.glob("[0-9][0-9]_*.ipynb")), *sorted(FOLDER.glob("solutions/[0-9][0-9]_*.ipynb"))]
+    return [
+        path
+        for path in paths
+        if not names or path.name.startswith(tuple(names)) or str(path.relative_to(FOLDER)).startswith(tuple(names))
+    ]
+
+
+def main(names: list[str]) -> int:
+    paths = chosen(names)
+    if not paths:
+        print(f"no chapter and no solutions {', '.join(names)} in {FOLDER}", file=sys.stderr)
         return 2
-    for path in (bar := tqdm(chapters, unit="chapter")):
-        bar.set_description(path.stem)
-        notebook = executed(nbformat.read(path, as_version=4), FOLDER)
-        unfinished = path.with_suffix(".part")
-        nbformat.write(notebook, unfinished)
-        os.replace(unfinished, path)
+    for path in paths:
+        if path.parent == FOLDER and derive_exercises.solutions_of(path).exists():
+            derive_exercises.derive(path)
+    for path in (bar := tqdm(paths, unit="notebook")):
+        bar.set_description(str(path.relative_to(FOLDER).with_suffix("")))
+        notebook = executed(nbformat.read(path, as_version=4), path.parent)
+        dataset.write_whole(path, f"{nbformat.writes(notebook)}\n".encode())
     return 0
 
 
