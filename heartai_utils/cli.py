@@ -1,4 +1,4 @@
-"""The command line: ``heartai check | simulate | download | audit | shrink | train | ablate | predict | course``.
+"""The command line: ``heartai check | simulate | download | audit | shrink | train | ablate | predict | course | app``.
 
 Commands hold no logic: they read their arguments, call the package and print. What is imported inside a command is
 imported there because Keras takes seconds that `heartai --help` need not wait for.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False, soft_wrap=True, emoji=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+REFUSED = "refused"  # what became of a page that has no verdict
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 MONITORED = 0.15  # of the training pages, where an epoch is to be chosen
 
@@ -407,7 +409,14 @@ def _print_effects(ablation, runs, axes: dict[str, list], score: str) -> None:
 
 @app.command()
 def predict(
-    pages: Annotated[list[Path], typer.Argument(help="Pages: JPEG or PNG, 2213 × 1572.", readable=False)],
+    pages: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PAGE|FOLDER...",
+            help="Pages: JPEG or PNG of 2213 × 1572, or PDF; of a folder all that are in it and in the folders below.",
+            readable=False,
+        ),
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -418,27 +427,58 @@ def predict(
     ] = "best",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a page.")] = False,
 ) -> None:
-    """The four probabilities for each page. A page that cannot be read is named; the others go on (exit code 2)."""
+    """The four probabilities for each page. What cannot be read is named; the others go on (exit code 2).
+
+    A PDF gives those of its pages that are such a page.
+    """
+    from tqdm.std import tqdm
+
+    from heartai_utils.page_files import find_pages, read_files
     from heartai_utils.verdict import PageReader
 
+    files = find_pages(pages)
     reader = PageReader(model)
-    failed = read = 0
-    for page, verdict in zip(pages, reader.read_all(pages), strict=True):
-        if isinstance(verdict, Exception):
-            _complain(verdict)
-            failed += 1
-            continue
-        read += 1
-        if as_json:
-            console.print_json(json.dumps({"page": str(page), **verdict.to_dict(), "about": reader.about}), indent=None)
-        else:
-            console.print(f"{page}: {verdict.condition}", markup=False)
-            for name, probability in verdict.probabilities.items():
-                console.print(f"  {probability:6.3f}  {name}")
-    if read and not as_json:
+    outcomes: Counter[str] = Counter()
+    hidden = not errors.is_terminal or len(files) == 1
+    with tqdm(total=len(files), desc="reading", unit="file", leave=False, disable=hidden) as bar:
+        try:
+            for page in read_files(reader, files):
+                with tqdm.external_write_mode():
+                    outcomes[_print_outcome(page, reader.about, as_json)] += 1
+                bar.update(page.files - bar.n)
+        except KeyboardInterrupt:
+            bar.close()
+            _complain(f"interrupted after {outcomes.total()} pages of {len(files)} files; the rest was not read")
+            raise _Interrupted(INTERRUPTED) from None
+    refused = outcomes.pop(REFUSED, 0)
+    if outcomes and not as_json:
+        if outcomes.total() + refused > 1:
+            counts = [f"{count} {condition}" for condition, count in outcomes.most_common()]
+            console.print(f"{outcomes.total()} pages read: {', '.join(counts)}; {refused} refused")
         console.print(f"{reader.about} For teaching; not a medical device.")
-    if failed:
+    if refused:
         raise typer.Exit(2)
+
+
+def _print_outcome(page, about: str, as_json: bool) -> str:
+    """Print a page's verdict, or why there is none; gives the condition, or `REFUSED`."""
+    from heartai_utils.uploads import printable
+
+    if isinstance(page.outcome, Exception):
+        _complain(page.outcome)
+        return REFUSED
+    if as_json:
+        found = {"page": page.name, **page.outcome.to_dict(), "about": about}
+        console.print(json.dumps(found), markup=False)
+    else:
+        console.print(f"{printable(page.name)}: {page.outcome.condition}", markup=False)
+        for name, probability in page.outcome.probabilities.items():
+            console.print(f"  {probability:6.3f}  {name}")
+    return page.outcome.condition
+
+
+class _Interrupted(SystemExit):
+    """Ctrl-C that the command itself has told of."""
 
 
 @app.command()
@@ -490,6 +530,20 @@ def _named_value(text: str) -> tuple[str, object]:
         return name, value
 
 
+@app.command(name="app")
+def reading_room(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page.")] = 8866,
+    ip: Annotated[str, typer.Option(help="Address to listen on; by default only this machine can open the page.")] = (
+        "127.0.0.1"
+    ),
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the reading room: give a page, see its verdict. Stays on this machine; Ctrl-C ends it."""
+    from heartai_utils.page_server import serve
+
+    serve(ip, port, browser, lambda address: console.print(f"The reading room is open at {address} (Ctrl-C ends it)"))
+
+
 def _complain(error: Exception | str) -> None:
     errors.print(f"heartai: {error}", style="red", markup=False)
 
@@ -505,6 +559,6 @@ def main() -> None:
         _complain(error)
         sys.exit(2)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
+        if end.code == INTERRUPTED and not isinstance(end, _Interrupted):
             _complain("interrupted; give the same command again, and it goes on")
         raise

@@ -14,6 +14,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pypdfium2
@@ -30,6 +31,7 @@ MAX_PDF_PAGES = 50
 
 _MAX_PDF_PIXELS = 100_000_000  # of all images on one page of a PDF, which rendering would decode
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how JPEG and PNG files begin
+_PDF_HEAD = 1024  # bytes among which a PDF may begin
 _POINTS_PER_INCH = 72
 _DEPTH = 4  # of images in forms in forms on a page of a PDF
 _WANTED = f"give the printed report's page as JPEG or PNG of {WIDTH}×{HEIGHT}, or as PDF"
@@ -71,7 +73,7 @@ def open_pages(name: str, data: bytes, *, max_bytes: int | None = MAX_BYTES) -> 
         PageError: the file is empty, too large, of another type, broken, cut off, protected by a password, of another
             size, or holds no page; the message names it, says which, and what to do.
     """
-    name = "".join(character if character.isprintable() else "?" for character in name)
+    name = printable(name)
     if not data:
         raise PageError(f"{name} is empty; {_WANTED}")
     if max_bytes is not None and len(data) > max_bytes:
@@ -79,10 +81,32 @@ def open_pages(name: str, data: bytes, *, max_bytes: int | None = MAX_BYTES) -> 
         raise PageError(f"{name} is too large: {size}; {_WANTED}, and a PDF of many pages in parts")
     if data.startswith(_PICTURES):
         return [OpenedPage(name, _open_picture(name, data))]
-    if b"%PDF-" in data[:1024]:
+    if _begins_a_pdf(data):
         with _pdfium_lock:
             return _open_pdf(name, data)
     raise PageError(f"{name} is neither JPEG, PNG nor PDF, whatever its name says; {_WANTED}")
+
+
+def is_pdf(path: Path) -> bool:
+    """Whether a file on disk is a PDF, or at least says so by its ending; nothing is said about what is not there."""
+    if not path.is_file():  # nor a pipe, which would have us wait
+        return False
+    if path.suffix.lower() == ".pdf":
+        return True
+    try:
+        with path.open("rb") as file:
+            return _begins_a_pdf(file.read(_PDF_HEAD))
+    except OSError:
+        return False
+
+
+def printable(name: str) -> str:
+    """A file's name without what moves the cursor, turns the writing around or cannot be encoded."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def _begins_a_pdf(data: bytes) -> bool:
+    return b"%PDF-" in data[:_PDF_HEAD] and not data.startswith(_PICTURES)
 
 
 class _Named(io.BytesIO):
