@@ -28,7 +28,7 @@ from heartai_utils.dataset import read_catalogue, write_whole
 from heartai_utils.page import load_page, read_traces
 from heartai_utils.simulation import simulate_recording
 
-FIRST, OTHERS = 0, 100_000  # seeds of the bank, and of the hearts that it is asked about
+FIRST, OTHERS = 1_000_000, 2_000_000  # seeds of the bank, and of the hearts that it is asked about; nobody types these
 
 
 def arguments() -> argparse.Namespace:

@@ -221,9 +221,12 @@ class Form:
             ValueError: there is no such lead.
         """
         if place == "strip":
-            row, start, end = page.STRIP_ROW, 0.0, page.STRIP_SECONDS
-        else:
-            row, _, _, start, end = page.lead_window(place)
+            return self.window(page.STRIP_ROW, 0.0, page.STRIP_SECONDS)
+        row, _, _, start, end = page.lead_window(place)
+        return self.window(row, start, end)
+
+    def window(self, row: int, start: float, end: float) -> np.ndarray:
+        """Mask of a row of traces, 0 to 3, between two moments in seconds."""
         return self._rectangle(*page.seconds_to_x([start, end]), *_row_edges()[row : row + 2])
 
     @property

@@ -77,7 +77,7 @@ class PageReader:
             self.about = self.model.record["about"]
             self._seen, self._probabilities = self._traces, self._by_traces
             return
-        self._seen, self._probabilities = self._thumbnail, self._by_thumbnails
+        self._seen, self._probabilities = self.thumbnail_of, self._by_thumbnails
         if path.is_dir():
             run = training.load_run(path)
             self.model, self.thumbnail = run.model, run.thumbnail
@@ -131,7 +131,8 @@ class PageReader:
         except (ValueError, OSError) as error:
             return error
 
-    def _thumbnail(self, page: str | Path | np.ndarray) -> np.ndarray:
+    def thumbnail_of(self, page: str | Path | np.ndarray) -> np.ndarray:
+        """(height, width) uint8: the page as the Vision Transformer sees it; errors as of `read`."""
         return downsampling.shrink(page, colour=False, **self.thumbnail)
 
     def _traces(self, page: str | Path | np.ndarray) -> Traces:
