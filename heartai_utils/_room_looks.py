@@ -4,8 +4,10 @@ from __future__ import annotations
 
 WARNING = "Not a medical device. For teaching: nothing here may be used to decide about a person's health."
 
+REMINDER = "Not a medical device. For teaching only."
+
 STYLE = """
-.heart-ai{font:1rem/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:70rem;padding:.5rem;
+.heart-ai{font:1rem/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:70rem;padding:0 .5rem;
 box-sizing:border-box;overflow-wrap:anywhere}
 .heart-ai *{box-sizing:border-box}
 .heart-ai h1,.heart-ai h2,.heart-ai h3,.heart-ai h4{line-height:1.25;margin:1.2em 0 .4em;color:inherit}

@@ -12,17 +12,18 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
+from heartai_utils._room_looks import REMINDER
 
-from heartai_utils.course import NOTEBOOKS
-from heartai_utils.uploads import MAX_BYTES
+if TYPE_CHECKING:
+    import nbformat
 
-CHAPTER = NOTEBOOKS / "10_read_a_page.ipynb"
+CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "10_read_a_page.ipynb"
 TEMPLATE = "heartai"
 TAG = "app"
-MAX_MESSAGE = 12 * MAX_BYTES
-"""Files given at once, together: they come as one message."""
+MAX_FILES = 12
+"""As many of the largest files may be given at once: they come as one message."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _IDLE_SECONDS = 600  # after which a kernel whose page is gone ends; closing the page ends it at once
@@ -69,6 +70,8 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
     from traitlets.config import Config
     from voila.app import Voila
 
+    from heartai_utils.uploads import MAX_BYTES
+
     config = Config()
     config.Voila.update(
         ip=ip,
@@ -78,7 +81,7 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
         log_level="ERROR",
         config_file_paths=[],
         tornado_settings={
-            "websocket_max_message_size": MAX_MESSAGE + 10_000_000,  # the message around the files
+            "websocket_max_message_size": MAX_FILES * MAX_BYTES + 10_000_000,  # the message around the files
             "allow_remote_access": ip not in _LOOPBACK,
         },
     )
@@ -87,9 +90,11 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
         allow_template_override="NO",
         allow_theme_override="NO",
         prelaunch_hook=lambda request, notebook, cwd: app_part(notebook),
-        resources={"max_bytes": MAX_BYTES, "max_message": MAX_MESSAGE},
+        resources={"max_bytes": MAX_BYTES, "max_files": MAX_FILES, "reminder": REMINDER},
         file_allowlist=[],
     )
+    if os.name == "posix":
+        config.KernelManager.transport = "ipc"  # to its kernels over files of this user, not over ports
     config.MappingKernelManager.update(cull_idle_timeout=_IDLE_SECONDS, cull_interval=60)
     server = Voila(config=config, notebook_path=str(CHAPTER))
     server.initialize(argv=[])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 from IPython.display import display
 
-from heartai_utils import page, uploads, widgets
+from heartai_utils import page, uploads
 from heartai_utils.conditions import NAMES
 from heartai_utils.simulation import Recording, simulate_recording
 
@@ -33,14 +33,22 @@ NOBODY = "The reading room opens here in JupyterLab, and as a page of its own by
 def show() -> None:
     """Open the reading room in a notebook's cell, if there is somebody to use it."""
     if somebody_is_there():
-        display(Room().box)
+        display(Room(level=2 if _under_voila() else 3).box)
     else:  # no widget is made, whose state would stay behind in an executed notebook
         print(NOBODY)
 
 
 def somebody_is_there() -> bool:
     """Whether a reader sits before the cell: as `widgets.somebody_is_there`, or somebody has opened it under Voilà."""
-    return widgets.somebody_is_there() or os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+    if _under_voila():
+        return True
+    from heartai_utils import widgets  # it draws, so it takes a while to import
+
+    return widgets.somebody_is_there()
+
+
+def _under_voila() -> bool:
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
 
 
 class Room:
@@ -49,13 +57,15 @@ class Room:
     Args:
         load: gives the reader; by default the model `best`, warmed up. Called in a thread, so that the room opens at
             once.
+        level: of the headings.
 
     Attributes:
         box: everything, to be displayed.
         reader: the future of the reader.
     """
 
-    def __init__(self, load: Callable[[], Reader] | None = None):
+    def __init__(self, load: Callable[[], Reader] | None = None, level: int = 3):
+        self.level = level
         self.status = ipywidgets.HTML()
         self.status.add_class("heart-ai-status")
         self.upload = ipywidgets.FileUpload(
@@ -66,7 +76,7 @@ class Room:
         self.seed = ipywidgets.BoundedIntText(1, 0, 999_999, description="Seed", layout=_wide(), style=_LABEL)
         self.draw = ipywidgets.Button(description="Draw a page and read it", layout=_wide())
         self.path = ipywidgets.Text(
-            placeholder="folder/record.hea", description="WFDB record", layout=_wide(), style=_LABEL,
+            placeholder="folder/record.hea", description="Its path", layout=_wide(), style=_LABEL,
             continuous_update=False,
         )  # fmt: skip
         self.print = ipywidgets.Button(description="Print the record and read it", layout=_wide())
@@ -78,8 +88,9 @@ class Room:
             ("A recording on this machine", _RECORD, self.path, self.print),
         )
         rows = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        choices = ipywidgets.Box([_group(*way) for way in ways], layout=rows)
-        self.box = ipywidgets.VBox([_opening(), choices, self.status, self.reports, self.clear])
+        choices = ipywidgets.Box([_group(level, *way) for way in ways], layout=rows)
+        self.clear.layout.display = "none"
+        self.box = ipywidgets.VBox([_opening(), choices, self.status, self.clear, self.reports])
         self.box.add_class("heart-ai-room")
 
         self.upload.observe(self._uploaded, "value")
@@ -139,7 +150,6 @@ class Room:
         from heartai_utils import page_html
 
         refused, read = [], []
-        self._busy(True)
         try:
             for name, what, *more in pages(*given):
                 if isinstance(what, Exception):
@@ -151,17 +161,16 @@ class Room:
                 self._add(report)
         except Exception as error:  # whatever it is: said in the room, which stays open
             refused.append(f"something went wrong ({type(error).__name__}: {error}); give the page again")
-        finally:
-            self._busy(False)
         told = f"Read: {'; '.join(read)}. The report stands below." if read else ""
         self._say(told, more=page_html.refusal(refused) if refused else "")
 
     def _add(self, report: PageReport) -> None:
         from heartai_utils import page_html
 
-        shown = ipywidgets.HTML(page_html.fragment(report, 3) + page_html.download_link(report))
+        shown = ipywidgets.HTML(page_html.fragment(report, self.level) + page_html.download_link(report))
         kept = [shown, *self.reports.children]
         self.reports.children = tuple(kept[:MOST])
+        self.clear.layout.display = ""
         for old in kept[MOST:]:
             old.close()
 
@@ -169,11 +178,8 @@ class Room:
         old, self.reports.children = self.reports.children, ()
         for each in old:
             each.close()
+        self.clear.layout.display = "none"
         self._say("All reports are gone.")
-
-    def _busy(self, busy: bool) -> None:
-        for control in (self.upload, self.draw, self.print):
-            control.disabled = busy
 
     def _say(self, words: str, alarm: bool = False, more: str = "") -> None:
         role = "alert" if alarm else "status"
@@ -190,13 +196,13 @@ def _load() -> Reader:
 
 # --- how it looks -------------------------------------------------------------------------------------------------
 
-_LABEL = {"description_width": "6.5em"}
+_LABEL = {"description_width": "5.5em"}
 _YOURS = (
     "JPEG, PNG or PDF of the printed report, 20 MB a file at most, several at once. "
     "It stays on this machine and is not kept."
 )
 _SIMULATED = "A heart drawn by a seed; its truth is known."
-_RECORD = "Twelve leads in PhysioNet's WFDB format, printed as the machine would. Write its path."
+_RECORD = "Twelve leads in PhysioNet's WFDB format, printed as the machine would."
 
 
 def _wide() -> ipywidgets.Layout:
@@ -206,11 +212,13 @@ def _wide() -> ipywidgets.Layout:
 def _opening() -> ipywidgets.HTML:
     from heartai_utils._room_looks import STYLE, WARNING
 
-    return ipywidgets.HTML(f'<style>{STYLE}</style><div class="heart-ai"><p class="warning">{WARNING}</p></div>')
+    return ipywidgets.HTML(
+        f'<style>{STYLE}</style><div class="heart-ai heart-ai-opening"><p class="warning">{WARNING}</p></div>'
+    )
 
 
-def _group(title: str, about: str, *controls: ipywidgets.Widget) -> ipywidgets.VBox:
-    heading = ipywidgets.HTML(f'<div class="heart-ai"><h3>{title}</h3><p>{about}</p></div>')
+def _group(level: int, title: str, about: str, *controls: ipywidgets.Widget) -> ipywidgets.VBox:
+    heading = ipywidgets.HTML(f'<div class="heart-ai"><h{level}>{title}</h{level}><p>{about}</p></div>')
     layout = ipywidgets.Layout(flex="1 1 17em", max_width="26em", padding="0 0.5em")
     return ipywidgets.VBox([heading, *controls], layout=layout)
 
