@@ -20,7 +20,7 @@ MIN_MEMORY_GIB = 4
 MIN_DISK_GIB = 2
 DISTRIBUTION = "heartai-utils"
 SHOWN = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "jupyterlab")  # named with their versions, if declared
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 
 
@@ -188,5 +188,6 @@ def _weights() -> Finding:
 
 
 def _browser() -> Finding:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    names = [os.environ["HEARTAI_CHROMIUM"]] if os.environ.get("HEARTAI_CHROMIUM") else BROWSERS
+    found = next((path for name in names if (path := shutil.which(name))), None)
     return Finding(f"browser of the tests: {found}" if found else "no Chromium: only browser tests want it", True)

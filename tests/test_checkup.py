@@ -149,5 +149,8 @@ def test_weights_that_are_cut_off(monkeypatch, tmp_path):
 
 
 def test_a_browser_is_no_need(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEARTAI_CHROMIUM", sys.executable)
+    assert checkup._browser().what == f"browser of the tests: {sys.executable}"
+    monkeypatch.delenv("HEARTAI_CHROMIUM")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert checkup._browser() == checkup.Finding("no Chromium: only browser tests want it", True)
