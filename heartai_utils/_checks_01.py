@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require, shown, truth
 from heartai_utils.page import PX_PER_SECOND
 from heartai_utils.simulation import DOWER, LEADS
 
 
 def check_qrs_name(function) -> None:
     """``function(deflections_mv)`` is to name a QRS by its deflections in the order of time."""
+    function = learners(function)
     if function([-0.15, 0.9, -0.3]) is None:
         print("Not answered yet: go through the deflections and count the Rs; downward is Q while there is none.")
         return
@@ -27,7 +28,7 @@ def check_qrs_name(function) -> None:
     ):
         given = function(list(heights))
         given = given.replace("′", "'") if isinstance(given, str) else given
-        require(given == name, f"{heights} mV is {name}, not {given!r}: {hint}")
+        require(isinstance(given, str) and given == name, f"{heights} mV is {name}, not {shown(given)}: {hint}")
     print("Right: three letters, a size and a prime, and a picture becomes a word.")
 
 
@@ -36,7 +37,7 @@ def check_rate_from_columns(answer) -> None:
     if answer is None:
         print("Not answered yet: how many seconds are 141 px? The traces run at page.PX_PER_SECOND.")
         return
-    require(np.ndim(answer) == 0 and not isinstance(answer, str), "one number is wanted, in beats per minute")
+    answer = number(answer, "one number is wanted, in beats per minute")
     pixels = 572 - 431
     for wrong, hint in (
         (pixels / PX_PER_SECOND, "that is the RR interval in seconds; how many fit into a minute?"),
@@ -56,6 +57,7 @@ def check_rate_from_columns(answer) -> None:
 
 def check_st_arrow(function) -> None:
     """``function(st_mv)`` is to find the (3,) dipole in mV that explains (12,) ST levels best."""
+    function = learners(function)
     rng = np.random.default_rng(0)
     arrow = np.array([-0.05, 0.28, 0.04])
     clean, noisy = DOWER @ arrow, DOWER @ arrow + rng.normal(0, 0.05, 12)
@@ -64,7 +66,7 @@ def check_st_arrow(function) -> None:
         print("Not answered yet: DOWER @ arrow = st_mv has twelve equations for three unknowns.")
         return
     require(not isinstance(given, tuple), "np.linalg.lstsq returns four things; the solution is the first")
-    require(np.shape(given) == (3,), f"the shape is {np.shape(given)}; the arrow has three parts, (3,)")
+    given = array(given, (3,), "an arrow has three parts, (3,)")
     require(
         not np.allclose(given, DOWER.T @ clean),
         "DOWER.T projects back, but does not undo: its columns are not at right angles",
@@ -75,8 +77,9 @@ def check_st_arrow(function) -> None:
         f"for the arrow {arrow.tolist()} seen by twelve leads it gives {np.round(given, 3).tolist()}",
     )
     best = np.linalg.lstsq(DOWER, noisy, rcond=None)[0]
+    fitted = array(function(noisy.copy()), (3,), "an arrow has three parts, (3,)")
     require(
-        bool(np.allclose(function(noisy.copy()), best, atol=1e-6)),
+        bool(np.allclose(fitted, best, atol=1e-6)),
         "right without noise, but with noise another arrow fits better: use all twelve leads, not three of them",
     )
     print("Right: an infarction's arrow points to its wall; twelve noisy leads give it better than any three.")
@@ -84,6 +87,8 @@ def check_st_arrow(function) -> None:
 
 def check_q_criterion(function) -> None:
     """``function(q_mv, q_ms)`` is to say whether Q meets the criterion of prior infarction in contiguous leads."""
+
+    function = learners(function)
 
     def met(**leads):
         given = {lead: leads.get(lead, (0.0, 0.0)) for lead in LEADS}
@@ -106,5 +111,5 @@ def check_q_criterion(function) -> None:
         (False, {"V2": (0.06, 15.0), "V3": (0.06, 15.0)}, "15 ms are too short in V2 and V3, too"),
         (True, {"V3": (0.06, 22.0), "V4": deep}, "each lead by its own limit: V3 by 20 ms, V4 by 30 ms and 0.1 mV"),
     ):  # fmt: skip
-        require(bool(met(**leads)) == wanted, hint)
+        require(truth(met(**leads), "True or False is wanted") == wanted, hint)
     print("Right: width and depth make it a sign, and a neighbour that agrees.")

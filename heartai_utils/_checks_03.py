@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require
 from heartai_utils.page import PX_PER_SECOND, WIDTH
 
 
@@ -15,7 +15,9 @@ def check_thumbnail_width(answer) -> None:
     if answer is None:
         print("Not answered yet: how many milliseconds is the whole page wide, and how many pixels of 20 ms are that?")
         return
-    require(np.ndim(answer) == 0 and answer > 0 and answer == int(answer), "a whole number of pixels is wanted")
+    answer = number(answer, "a whole number of pixels is wanted")
+    require(answer > 0 and answer == int(answer), f"a whole number of pixels is wanted, not {answer:g}")
+    answer = int(answer)
     exact = WIDTH / PX_PER_SECOND / 0.020
     for wrong, hint in (
         (500, "10 s are the rhythm strip; the page is wider than its traces: 2213 px"),
@@ -32,13 +34,14 @@ def check_thumbnail_width(answer) -> None:
 
 def check_block_means(function) -> None:
     """``function(image, factor)`` is to average blocks of factor × factor pixels, leaving incomplete blocks out."""
+    function = learners(function)
     image = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
     given = function(image.copy(), 8)
     if given is None:
         print("Not answered yet: reshape to (rows, factor, columns, factor), then average over two of the axes.")
         return
     wanted = image.reshape(3, 8, 5, 8).mean(axis=(1, 3))
-    require(np.shape(given) == (3, 5), f"24 × 40 by 8 gives shape {np.shape(given)}; it must be (3, 5)")
+    given = array(given, (3, 5), "24 × 40 by 8 must give the shape (3, 5)")
     require(not np.allclose(given, image[::8, ::8]), "these are single pixels, as nearest takes; the mean is wanted")
     require(
         not np.allclose(given, image.reshape(3, 8, 5, 8).sum(axis=(1, 3), dtype=np.uint8) / 64),
@@ -53,8 +56,7 @@ def check_block_means(function) -> None:
         "nearly: floats are wanted, not rounded grey levels",
     )
     require(bool(np.allclose(given, wanted)), "not the means of the blocks")
-    ragged = function(image.copy(), 7)
-    require(np.shape(ragged) == (3, 5), f"24 × 40 by 7 gives shape {np.shape(ragged)}: 3 and 5 whole blocks fit")
+    ragged = array(function(image.copy(), 7), (3, 5), "24 × 40 by 7 has 3 × 5 whole blocks, (3, 5)")
     require(
         bool(np.allclose(ragged, image[:21, :35].reshape(3, 7, 5, 7).mean(axis=(1, 3)))),
         "factor 7: cut the last 3 rows and 5 columns off before you reshape",
@@ -64,6 +66,7 @@ def check_block_means(function) -> None:
 
 def check_centres(function) -> None:
     """``function(ink, mv)`` is to find each column's centre of mass in mV, NaN where there is no ink."""
+    function = learners(function)
     ink = np.array([[0.0, 0, 90, 10], [30, 0, 0, 20], [10, 0, 30, 10], [0, 0, 0, 60]])
     mv = np.array([0.3, 0.2, 0.1, 0.0])
     with warnings.catch_warnings(record=True) as raised:
@@ -72,8 +75,7 @@ def check_centres(function) -> None:
     if given is None:
         print("Not answered yet: sum of mV times ink over the rows, divided by the sum of ink.")
         return
-    require(np.shape(given) == (4,), f"the shape is {np.shape(given)}; one number a column is wanted, (4,)")
-    given = np.asarray(given, dtype=float)
+    given = array(given, (4,), "one number a column is wanted, the shape (4,)")
     full = [0, 2, 3]
     require(bool(np.isfinite(given[full]).all()), "a column with ink gives no number")
     wanted = (mv @ ink)[full] / ink.sum(axis=0)[full]
@@ -92,13 +94,13 @@ def check_centres(function) -> None:
 
 def check_ink(function) -> None:
     """``function(image, black, white)`` is to give the ink of grey levels: 255 to 0 by a slope from black to white."""
+    function = learners(function)
     image = np.array([[0, 30, 40, 60], [90, 139, 140, 255]], np.uint8)
     given = function(image.copy(), 40, 140)
     if given is None:
         print("Not answered yet: (white - grey) / (white - black), kept between 0 and 1, times 255.")
         return
-    require(np.shape(given) == (2, 4), f"the shape is {np.shape(given)}; each pixel has its ink, (2, 4)")
-    given = np.asarray(given, dtype=float)
+    given = array(given, (2, 4), "each pixel has its ink, so the shape is that of the image, here (2, 4)")
     slope = (140 - image.astype(float)) / 100
     wanted = 255 * np.clip(slope, 0, 1)
     wrapped = 255 * np.clip((np.uint8(140) - image) / 100, 0, 1)
@@ -116,6 +118,6 @@ def check_ink(function) -> None:
         np.allclose(given, wanted) or not np.allclose(given, wanted, atol=1), "nearly: floats are wanted, not rounded"
     )
     require(bool(np.allclose(given, wanted)), f"{given.round(1).tolist()} for {wanted.round(1).tolist()}")
-    other = function(image.copy(), 0, 255)
+    other = array(function(image.copy(), 0, 255), (2, 4), "the shape is that of the image")
     require(bool(np.allclose(other, 255.0 - image)), "with black 0 and white 255 the ink is 255 less the grey")
     print("Right: paper and pale dots weigh nothing now, and no empty page is needed to tell them.")

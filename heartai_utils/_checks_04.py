@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import NotYet, require
+from heartai_utils._checks import NotYet, array, learners, number, require
 
 
 def check_patch_counts(answer) -> None:
@@ -18,34 +18,35 @@ def check_patch_counts(answer) -> None:
         'give a dictionary with the entries "drop", "pad" and "pixels"',
     )
     for entry in ("drop", "pad"):
-        require(np.shape(answer[entry]) == (2,), f"{entry!r} is a pair: rows, columns")
-        given = tuple(answer[entry])
+        given = tuple(array(answer[entry], (2,), f"{entry!r} is a pair: rows, columns").tolist())
         require(given != wanted[entry][::-1], f"{entry!r}: rows first, then columns, as NumPy has it")
         require(given != (11.375, 16), f"{entry!r}: 182 / 16 = 11.375, but patches are whole")
         require(given == wanted[entry], f"{entry!r}: 182 = 11 · 16 + 6 and 256 = 16 · 16; which rows are left over?")
-    require(answer["pixels"] != 16, "pixels: a patch has 16 rows of 16")
-    require(answer["pixels"] == wanted["pixels"], "pixels: rows of a patch times columns of a patch")
+    pixels = number(answer["pixels"], "pixels is one number")
+    require(pixels != 16, "pixels: a patch has 16 rows of 16")
+    require(pixels == wanted["pixels"], "pixels: rows of a patch times columns of a patch")
     print("Right: 11 × 16 = 176 patches or 12 × 16 = 192, of 256 pixels; the leftover is the same six rows.")
 
 
 def check_unpatchify(function) -> None:
     """``function(patches, rows, columns)`` is to put (batch, patches, 64) back to (batch, 8 · rows, 8 · columns)."""
+    function = learners(function)
     image = np.arange(2 * 24 * 40, dtype=np.float32).reshape(2, 24, 40)
     patches = image.reshape(2, 3, 8, 5, 8).transpose(0, 1, 3, 2, 4).reshape(2, 15, 64)
     try:
         made = function(patches.copy(), 3, 5)
-    except ValueError as error:
+    except NotYet as stopped:
         try:
             function(np.zeros((2, 704, 64), np.float32), 22, 32)
-        except ValueError:
+        except NotYet:
             hint = "the batch stays in front: reshape to (batch, rows, columns, side, side), and transpose five axes"
         else:
             hint = "it works for 22 × 32 patches alone: use the rows and columns that are handed in"
-        raise NotYet(f"2 pages of 3 × 5 patches end in “{error}”; {hint}") from None
+        raise NotYet(f"for 2 pages of 3 × 5 patches {stopped}; {hint}") from stopped
     if made is None:
         print("Not answered yet: reshape to five axes, transpose, reshape to three")
         return
-    require(np.shape(made) == image.shape, f"the shape is {np.shape(made)}; for 3 × 5 patches it must be (2, 24, 40)")
+    made = array(made, image.shape, "for 2 pages of 3 × 5 patches the shape is (2, 24, 40)")
     require(
         not np.array_equal(made, patches.reshape(image.shape)),
         "reshape alone gives the shape, not the picture: the axes within a patch must go back between",
@@ -60,6 +61,7 @@ def check_beyond_form(function, patches: np.ndarray, form_patches: np.ndarray, t
     What that gains is told by pages: their patches (pages, 704, 64) and those of the form (704, 64), as ink, and how
     much of it is trace, (pages, 704).
     """
+    function = learners(function)
     rng = np.random.default_rng(0)
     form, count, first = rng.uniform(0, 0.6, (30, 16)).astype(np.float32), 8, 5
     # some patches are paler than the form, some a little darker all over, some much darker in few pixels
@@ -69,8 +71,7 @@ def check_beyond_form(function, patches: np.ndarray, form_patches: np.ndarray, t
     if kept is None:
         print("Not answered yet: difference, np.maximum(…, 0), square, sum, then as in keep_inkiest")
         return
-    kept = np.asarray(kept)
-    require(kept.shape == (3, count), f"the shape is {kept.shape}; for 3 pages and count=8 it must be (3, 8)")
+    kept = array(kept, (3, count), "for 3 pages and count=8 the positions have the shape (3, 8)")
 
     def best(amount):
         return np.sort(np.argsort(-amount[:, first:], axis=1, kind="stable")[:, :count], axis=1) + first
@@ -107,13 +108,10 @@ def check_beyond_form(function, patches: np.ndarray, form_patches: np.ndarray, t
     )
     require(np.array_equal(kept, wanted), "not the patches with most squared ink beyond the form")
     header, tokens = 128, 192  # as in the course's model
-    before, after = (
-        np.take_along_axis(trace_ink, positions, axis=1)
-        for positions in (
-            np.sort(np.argsort(-(patches[:, header:] ** 2).sum(axis=-1), axis=1, kind="stable")[:, :tokens]) + header,
-            np.asarray(function(patches.copy(), form_patches.copy(), tokens, header)),
-        )
-    )
+    inkiest = np.argsort(-(patches[:, header:] ** 2).sum(axis=-1), axis=1, kind="stable")[:, :tokens] + header
+    chosen = function(patches.copy(), form_patches.copy(), tokens, header)
+    chosen = array(chosen, inkiest.shape, f"for {len(patches)} pages and count={tokens} the shape is {inkiest.shape}")
+    before, after = (np.take_along_axis(trace_ink, kept, axis=1) for kept in (inkiest, chosen.astype(int)))
     shares = [held.sum(axis=1) / trace_ink.sum(axis=1) for held in (before, after)]
     means, worst = ([f"{pick(share):.1%}" for share in shares] for pick in (np.mean, np.min))
     blank = [f"{(held == 0).sum(axis=1).mean():.0f}" for held in (before, after)]

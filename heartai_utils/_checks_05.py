@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require
 
 
 def check_attention_parameters(answer) -> None:
@@ -12,7 +12,7 @@ def check_attention_parameters(answer) -> None:
     if answer is None:
         print("Not answered yet: four projections, each with a bias; what is the size of a head?")
         return
-    require(np.ndim(answer) == 0 and not isinstance(answer, str), f"a whole number is wanted, not {answer!r}")
+    answer = number(answer, "a whole number is wanted")
 
     def count(inner: int) -> int:
         return 3 * (96 * inner + inner) + inner * 96 + 96
@@ -36,6 +36,7 @@ def check_attention_parameters(answer) -> None:
 
 def check_masked_attention(function) -> None:
     """``function(query, key, value, keep)``: attention in which tokens with ``keep`` False get the share 0."""
+    function = learners(function)
     rng = np.random.default_rng(0)
     query, key, value = rng.normal(size=(3, 2, 5, 4))
     keep = np.array([True, False, True, True, False])
@@ -45,7 +46,7 @@ def check_masked_attention(function) -> None:
         print("Not answered yet: which score has the share 0 after the softmax?")
         return
     require(isinstance(made, tuple) and len(made) == 2, "hand back two things: gathered, shares")
-    gathered, shares = (np.asarray(part) for part in made)
+    gathered, shares = (array(part, None, "gathered and shares are arrays of numbers") for part in made)
     require(
         shares.shape != (2, 5, 3),
         "shares are (2, 5, 3): without the other keys, what is gathered is right, but the table lacks their columns; "
@@ -85,7 +86,7 @@ def check_tokens_for_memory(answer) -> None:
     if answer is None:
         print("Not answered yet: N² · 4 bytes · 4 heads · 32 pages")
         return
-    require(np.ndim(answer) == 0 and not isinstance(answer, str), f"a whole number is wanted, not {answer!r}")
+    answer = number(answer, "a whole number is wanted")
     most = int((100e6 / (4 * 4 * 32)) ** 0.5)  # 441
     hints = {
         int((100e6 / (4 * 32)) ** 0.5): "a number has 4 bytes, and there are 4 heads: one of the two is missing",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require
 
 
 def check_cross_entropy(answer) -> None:
     """``answer(logits, labels)``: mean cross-entropy of (pages, classes) logits and (pages,) labels, in nats."""
+    answer = learners(answer)
     logits = np.array([[2.0, 0.0, 1.0, -1.0], [0.5, 0.5, 0.5, 0.5], [-3.0, 4.0, 0.0, 1.0]])
     labels = np.array([3, 0, 1])
     given = answer(logits, labels)
     if given is None:
         print("Not answered yet: subtract each row's largest logit before the exponential; average over pages.")
         return
-    require(np.ndim(given) == 0, f"one number for all pages is wanted, not shape {np.shape(given)}")
-    given, right = float(given), -log_softmax(logits)[range(3), labels].mean()
+    given, right = number(given, "one number for all pages is wanted"), -log_softmax(logits)[range(3), labels].mean()
     probabilities = np.exp(log_softmax(logits))
     twice = -log_softmax(probabilities)[range(3), labels].mean()
     for wrong, hint in (
@@ -30,24 +30,26 @@ def check_cross_entropy(answer) -> None:
         require(not np.isclose(given, wrong), hint)
     require(bool(np.isclose(given, right)), f"{given:.4f}: pick from each row the probability of its own label")
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        large = float(answer(np.array([[1000.0, 0.0, 0.0, 0.0]]), np.array([1])))
+        large = answer(np.array([[1000.0, 0.0, 0.0, 0.0]]), np.array([1]))
     hint = "exp(1000) overflows and exp(−1000) is 0: shift the logits, and write ln p as logit − ln Σ exp"
+    large = array(large, (), "one number for all pages is wanted")
     require(bool(np.isclose(large, 1000.0)), f"a logit of 1000 gives {large}, not 1000; {hint}")
     print(f"Right: {given:.4f}, and a logit of 1000 does not break it.")
 
 
 def check_adamw_step(answer) -> None:
     """``answer(weight, gradient, m, v, step, learning_rate, weight_decay)`` -> new weight, m, v."""
+    answer = learners(answer)
     gradients, rate, decay = (0.5, -0.2, 0.1), 0.01, 0.1
     state = answer(1.0, gradients[0], 0.0, 0.0, 1, rate, decay)
-    if state is None or state[0] is None:
+    if state is None or (isinstance(state, tuple | list) and state and state[0] is None):
         print("Not answered yet: m and v first, then their corrected values, then the decay and Adam's step.")
         return
-    require(len(state) == 3, "return three things: the new weight, m and v")
     given, right = [], adamw_path(gradients, rate, decay)
     weight, m, v = 1.0, 0.0, 0.0
     for step, gradient in enumerate(gradients, start=1):
-        weight, m, v = (float(value) for value in answer(weight, gradient, m, v, step, rate, decay))
+        state = answer(weight, gradient, m, v, step, rate, decay)
+        weight, m, v = array(state, (3,), "three things are wanted: the new weight, m and v").tolist()
         given.append((weight, m, v))
     for i, name in ((1, "m"), (2, "v")):
         hint = f"hand back the running mean of {'g' if name == 'm' else 'g²'} itself, uncorrected, with no weight in it"
@@ -72,11 +74,10 @@ def check_steps_and_shrinkage(answer) -> None:
     if answer is None:
         print("Not answered yet: how many batches are 393 pages, if the last one may be smaller?")
         return
-    require(np.shape(answer) == (2,), "give two numbers: (steps, factor)")
-    steps, factor = answer
+    steps, factor = array(answer, (2,), "give two numbers: (steps, factor)")
     require(steps != 35 * 12, "the last, smaller batch is a step too: 393 = 12 · 32 + 9")
     require(steps not in (13, 12.28125), "that is one epoch; there are 35")
-    require(steps == 455, f"{steps} steps: round 393 / 32 up, then times 35 epochs")
+    require(steps == 455, f"{steps:g} steps: round 393 / 32 up, then times 35 epochs")
     require(not np.isclose(factor, 0.95**455), "each step takes learning_rate · weight_decay, not weight_decay")
     require(not np.isclose(factor, 1 - 0.00005**455), "(1 − x) to the power of the steps, not 1 − x to that power")
     require(not 0.02 < factor < 0.03, "that is what is lost; the factor that remains is wanted")
@@ -86,11 +87,11 @@ def check_steps_and_shrinkage(answer) -> None:
 
 def check_early_stopping(answer) -> None:
     """``answer(losses, patience)`` -> (epochs run, epoch kept), both counted from 1."""
+    answer = learners(answer)
     given = answer([1.4, 1.2, 1.1, 1.3], 5)
     if given is None:
         print("Not answered yet: keep the lowest loss so far and the epoch it was in; stop when that is too long ago.")
         return
-    require(np.shape(given) == (2,), "give two numbers: (epochs run, epoch kept)")
     losses = [1.4, 1.2, 1.1, 1.3, 1.25, 1.27, 1.0, 1.2]
     for monitored, patience, right, hint in (
         ([1.4, 1.2, 1.1, 1.3], 5, (4, 3), "patience does not run out: all 4 epochs are run, the third has the lowest"),
@@ -100,8 +101,11 @@ def check_early_stopping(answer) -> None:
         ([1.1, 1.3, 1.2, 1.1], 3, (4, 1), "an equal loss is not a lower one; the count goes on, and the first is kept"),
         ([1.0, 1.1, 0.9], 1, (2, 1), "patience 1 stops after the first epoch that is not lower"),
     ):
-        run, kept = answer(list(monitored), patience)
-        require((run, kept) == right, f"{monitored} with patience {patience} gives {run}, {kept}, not {right}: {hint}")
+        given = answer(list(monitored), patience)
+        run, kept = array(given, (2,), "two numbers are wanted: (epochs run, epoch kept)").tolist()
+        require(
+            (run, kept) == right, f"{monitored} with patience {patience} gives {run:g}, {kept:g}, not {right}: {hint}"
+        )
     print("Right: a run stops a patience after the epoch that is kept.")
 
 

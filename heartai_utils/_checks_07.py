@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require
 from heartai_utils.evaluation import paired_interval
 
 
@@ -14,7 +14,7 @@ def check_shrinkage(answer) -> None:
     if answer is None:
         print("Not answered yet: how many steps are 40 epochs? Then multiply learning rate, decay and steps.")
         return
-    require(np.ndim(answer) == 0, f"one share is wanted, not shape {np.shape(answer)}")
+    answer = number(answer, "one share is wanted")
     product, steps = 0.0005 * 0.05, 25 * 40
     right = 1 - (1 - product) ** steps
     for wrong, hint in (
@@ -34,6 +34,7 @@ def check_shrinkage(answer) -> None:
 
 def check_paired_interval(function) -> None:
     """``function(first, second)`` -> (low, high), the 95 % t interval of the mean of second − first."""
+    function = learners(function)
     rng = np.random.default_rng(7)
     for runs in (3, 5, 12):
         first = rng.uniform(0.5, 0.9, runs)
@@ -42,8 +43,7 @@ def check_paired_interval(function) -> None:
         if given is None:
             print("Not answered yet: differences first, then their mean, SD with ddof=1, t and √n.")
             return
-        require(np.shape(given) == (2,), f"return two numbers, low and high, not shape {np.shape(given)}")
-        given, right = np.array(given, dtype=float), paired_interval(first, second)
+        given, right = array(given, (2,), "two numbers are wanted, low and high"), paired_interval(first, second)
         mean, half = right.mean, right.high - right.mean
         biased = half * np.sqrt((runs - 1) / runs)
         normal = half * 1.96 / stats.t.ppf(0.975, runs - 1)
@@ -80,7 +80,8 @@ def check_runs_needed(answer) -> None:
         return pairs
 
     right = needed(pilot.std(ddof=1))
-    require(np.ndim(answer) == 0 and float(answer) == int(answer), "a whole number of pairs is wanted")
+    answer = number(answer, "a whole number of pairs is wanted")
+    require(answer == int(answer), f"a whole number of pairs is wanted, not {answer:g}")
     for wrong, hint in (
         (needed(pilot.std(ddof=1), 1.96), "1.96 instead of t: with so few runs t is larger"),
         (needed(pilot.std()), "np.std divides by n unless told ddof=1"),
@@ -88,7 +89,7 @@ def check_runs_needed(answer) -> None:
         (right - 1, "the half width must be at most 0.01, and with one pair fewer than needed it is not"),
     ):
         require(answer != wrong, hint)
-    hint = f"{answer} pairs: look for the smallest n with t · SD / √n ≤ 0.01"
+    hint = f"{answer:.0f} pairs: look for the smallest n with t · SD / √n ≤ 0.01"
     require(answer == right, hint)
     print(f"Right: {right} pairs, where the SD of the pilot is {pilot.std(ddof=1):.4f}.")
 
@@ -98,7 +99,7 @@ def check_corrected_half_width(answer) -> None:
     if answer is None:
         print("Not answered yet: t at n − 1, the SD, and a root of 1/n plus validation pages over training pages.")
         return
-    require(np.ndim(answer) == 0 and not isinstance(answer, str), "one number is wanted, the half width")
+    answer = number(answer, "one number is wanted, the half width")
     n, sd, ratio = 5, 0.02, 0.25 / 0.75
     t = stats.t.ppf(0.975, n - 1)
     right = t * sd * np.sqrt(1 / n + ratio)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require
 
 
 def check_attention_distance(function) -> None:
     """``function(weights, centres)`` -> (heads,) mean distance in mm, weighted by attention."""
+    function = learners(function)
     rng = np.random.default_rng(8)
     weights = rng.dirichlet(np.full(6, 0.4), (3, 6))
     centres = rng.uniform(0, [200, 280], (6, 2))
@@ -16,7 +17,7 @@ def check_attention_distance(function) -> None:
     if given is None:
         print("Not answered yet: first the distances between all pairs of tokens, (tokens, tokens), then weigh them.")
         return
-    require(np.shape(given) == (3,), f"one distance a head is wanted, (3,), not shape {np.shape(given)}")
+    given = array(given, (3,), "one distance a head is wanted, for three heads (3,)")
     apart = centres[:, None] - centres
     far = np.hypot(*np.moveaxis(apart, -1, 0))
     right = (weights * far).sum(axis=2).mean(axis=1)
@@ -38,6 +39,7 @@ def check_attention_distance(function) -> None:
 
 def check_largest_coverage(function) -> None:
     """``function(confidence, right, target)`` -> the largest share of pages that may be answered."""
+    function = learners(function)
     sure = [0.9, 0.6, 0.8, 0.5, 0.7]
     if function(np.array(sure), np.array([True] * 5), 0.9) is None:
         print("Not answered yet: sort by confidence, then the share right among the first 1, 2, 3 … pages.")
@@ -51,8 +53,8 @@ def check_largest_coverage(function) -> None:
     ):
         given = function(np.array(sure), np.array(right, dtype=bool), target)
         told = f"right {right} at confidences {sure}, target {target}"
-        require(np.ndim(given) == 0, f"one share is wanted, not shape {np.shape(given)}")
-        require(given is not None and given <= 1, f"{told}: give a share of the pages, not their number")
+        given = number(given, f"{told}: one share is wanted")
+        require(given <= 1, f"{told}: give a share of the pages, not their number")
         require(bool(np.isclose(given, wanted)), f"{told}: {given:.2f} instead of {wanted:.2f}: {hint}")
     print("Right. On few pages that coverage is chosen by luck, too: test it on others.")
 
@@ -64,11 +66,10 @@ def check_blank_form(answer) -> None:
             "Not answered yet: recall is 1 for one condition and 0 for three; its precision is its share of the pages."
         )
         return
-    require(np.shape(answer) == (3,), "give three numbers: (accuracy, balanced accuracy, macro-F1)")
+    given = array(answer, (3,), "give three numbers: (accuracy, balanced accuracy, macro-F1)")
     share = 140 / 295
     f1 = 2 * share / (1 + share)
     right = np.array([share, 0.25, f1 / 4])
-    given = np.array(answer, dtype=float)
     require(not np.isclose(given[0], 1), "accuracy: 140 of all 295 pages are right")
     require(abs(given[0] - right[0]) < 2e-3, f"accuracy {given[0]:.3f}: the share of right answers, 140 of 295")
     require(not np.isclose(given[1], 1), "balanced accuracy is the mean recall of all four conditions: 1, 0, 0 and 0")

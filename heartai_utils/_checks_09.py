@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartai_utils._checks import require
+from heartai_utils._checks import array, learners, number, require, shown
 
 
 def check_fresh_or_kept(answer) -> None:
@@ -12,8 +12,7 @@ def check_fresh_or_kept(answer) -> None:
     if answer is None:
         print("Not answered yet: how often is a page drawn, and how often is a kept one read, in 8 epochs of 4000?")
         return
-    require(np.shape(answer) == (2,), "give two numbers: (seconds with fresh pages, seconds with kept ones)")
-    fresh, kept = (float(each) for each in answer)
+    fresh, kept = array(answer, (2,), "give two numbers: (seconds with fresh pages, seconds with kept ones)")
     draw, read, pages, epochs = 0.08, 0.001, 4000, 8
     require(not np.isclose(fresh, draw * pages), "fresh pages are drawn anew in each of the 8 epochs")
     require(
@@ -32,6 +31,7 @@ def check_fresh_or_kept(answer) -> None:
 
 def check_has_met(function) -> None:
     """``function(used, held_out, copy_of)`` -> the sorted names of the steps that have met a held-out page."""
+    function = learners(function)
     copy_of = {"a": 1, "b": 2, "c": 3, "d": 1, "e": 5, "f": 6}
     used = {"pretraining": set(), "fine-tuning": {"b", "c"}}
     if function(dict(used), {"a"}, dict(copy_of)) is None:
@@ -49,7 +49,8 @@ def check_has_met(function) -> None:
         ),
     ):
         given = function({name: set(each) for name, each in steps.items()}, set(held_out), dict(copy_of))
-        require(isinstance(given, list | tuple), f"return a list of names, not {type(given).__name__}")
+        names_alone = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
+        require(names_alone, f"a list of names is wanted, not {shown(given)}")
         listed = {name: sorted(each) for name, each in steps.items()}
         told = f"used {listed}, held out {sorted(held_out)}"
         require(list(given) == wanted, f"{told}: {list(given)} instead of {wanted}: {hint}")
@@ -58,6 +59,7 @@ def check_has_met(function) -> None:
 
 def check_worth_in_pages(function) -> None:
     """``function(pages, scores, score)`` -> where a curve first reaches a score, along straight lines."""
+    function = learners(function)
     pages, rising = [30, 60, 120, 240], [0.4, 0.5, 0.6, 0.7]
     if function(list(pages), list(rising), 0.65) is None:
         print("Not answered yet: find the first segment whose end reaches the score, then go along it in proportion.")
@@ -72,7 +74,7 @@ def check_worth_in_pages(function) -> None:
         ([0.4, 0.4, 0.4, 0.6], 0.5, 180.0, "the curve is level first: look for the segment that reaches the score"),
     ):
         given = function(list(pages), list(scores), score)
-        require(np.ndim(given) == 0 and given is not None, "one number of pages is wanted")
+        given = number(given, "one number of pages is wanted", finite=False)
         told = f"pages {pages}, scores {scores}, score {score}"
         require(bool(np.isclose(given, wanted, rtol=1e-6)), f"{told}: {given:.1f} instead of {wanted:.1f}: {hint}")
     print("Right. Both curves have intervals, so this number has one, too, and a wide one.")

@@ -1,9 +1,10 @@
-"""Chapter 04: its own definitions against the package, and the checks of its exercises."""
+"""Chapter 04: its own definitions against the package, and what its exercises say."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import solution_code
 from chapter_code import definitions
 
 from heartai_utils import downsampling, exercises, vit
@@ -98,119 +99,21 @@ def test_reach_is_from_the_highest_to_the_lowest_row_with_trace(chapter):
 # --- exercises ---
 
 
-def unpatchify(patches, rows, columns, side=8):
-    tiles = patches.reshape(len(patches), rows, columns, side, side).transpose(0, 1, 3, 2, 4)
-    return tiles.reshape(len(patches), rows * side, columns * side)
+def test_cutting_a_page_and_putting_it_back(chapter):
+    ink = np.random.default_rng(0).uniform(size=(2, 176, 256))
+    unpatchify = solution_code.solution("check_unpatchify")
+    np.testing.assert_array_equal(unpatchify(chapter["patchify"](ink), 22, 32), ink)
 
 
-def beyond_form(patches, form_patches, count, first, power=2, floor=0.0, form=True, start=True, ordered=True):
-    beyond = np.maximum(patches - form_patches * form, floor)
-    amount = (beyond**power).sum(axis=-1)[:, first:]
-    best = np.argsort(-amount, axis=1, kind="stable")[:, :count]
-    return (np.sort(best, axis=1) if ordered else best) + first * start
-
-
-def check_beyond_form(function):
-    """The check on pages of one inky patch of trace, 200 of dark print, and nothing else."""
+def test_the_gain_of_tokens_beyond_the_form_is_told(capsys):
+    """On pages of one inky patch of trace, 200 of dark print, and nothing else."""
     form = np.zeros((704, 64), np.float32)
     form[200:400] = 0.5
     patches = np.repeat(form[None], 3, axis=0)
     patches[:, 600] = 0.3
     trace_ink = np.zeros((3, 704))
     trace_ink[:, 600] = 1
-    exercises.check_beyond_form(function, patches, form, trace_ink)
-
-
-RIGHT = {"drop": (11, 16), "pad": (12, 16), "pixels": 256}
-
-
-def test_unanswered(chapter, capsys):
-    exercises.check_patch_counts(None)
-    exercises.check_unpatchify(chapter["unpatchify"])
-    check_beyond_form(chapter["keep_beyond_form"])
-    assert capsys.readouterr().out.count("Not answered yet: ") == 3
-
-
-def test_right_answers(chapter, capsys):
-    exercises.check_patch_counts(RIGHT)
-    exercises.check_patch_counts(RIGHT | {"drop": [11, 16]})
-    exercises.check_unpatchify(unpatchify)
-    assert capsys.readouterr().out.count("Right: ") == 3
-    check_beyond_form(beyond_form)
+    exercises.check_beyond_form(solution_code.solution("check_beyond_form"), patches, form, trace_ink)
     said = capsys.readouterr().out
-    assert "Right: on these 3 pages 192 tokens hold 100.0% of the trace instead of 0.0%" in said
+    assert "on these 3 pages 192 tokens hold 100.0% of the trace instead of 0.0%" in said
     assert "191 instead of 192 hold none" in said
-    ink = np.random.default_rng(0).uniform(size=(2, 176, 256))
-    np.testing.assert_array_equal(unpatchify(chapter["patchify"](ink), 22, 32), ink)
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        ({"drop": (11, 16)}, "the entries"),
-        (176, "the entries"),
-        (RIGHT | {"drop": 176}, "pair"),
-        (RIGHT | {"drop": (16, 11)}, "rows first"),
-        (RIGHT | {"drop": (11.375, 16)}, "whole"),
-        (RIGHT | {"drop": (12, 16)}, "left over"),
-        (RIGHT | {"pad": (11, 16)}, "'pad'"),
-        (RIGHT | {"pixels": 16}, "16 rows of 16"),
-        (RIGHT | {"pixels": 64}, "times columns"),
-    ],
-)
-def test_wrong_patch_counts(answer, hint):
-    with pytest.raises(exercises.NotYet, match=hint):
-        exercises.check_patch_counts(answer)
-
-
-@pytest.mark.parametrize(
-    ("function", "hint"),
-    [
-        (lambda p, rows, columns: p, "shape is"),
-        (lambda p, rows, columns: p.reshape(len(p), rows * 8, columns * 8), "reshape alone"),
-        (lambda p, rows, columns: unpatchify(p, columns, rows), "shape is"),
-        (lambda p, rows, columns: unpatchify(p[..., ::-1], rows, columns), "misplaced"),
-        (lambda p, rows, columns: unpatchify(p, 22, 32), "22 × 32 patches alone"),
-        (lambda p, rows, columns: p.reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3), "the batch stays in front"),
-    ],
-)
-def test_wrong_unpatchify(function, hint):
-    with pytest.raises(exercises.NotYet, match=hint):
-        exercises.check_unpatchify(function)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        ({"form": False}, "take the form off"),
-        ({"floor": -np.inf}, "set negative differences to 0"),
-        ({"power": 1}, "square"),
-        ({"start": False}, "before first=5"),
-        ({"ordered": False}, "wrong order"),
-    ],
-)
-def test_wrong_beyond_form(wrong, hint):
-    with pytest.raises(exercises.NotYet, match=hint):
-        check_beyond_form(lambda *arguments: beyond_form(*arguments, **wrong))
-
-
-def by_amount(amount, count, first):
-    return np.sort(np.argsort(-amount[:, first:], axis=1, kind="stable")[:, :count], axis=1) + first
-
-
-@pytest.mark.parametrize(
-    ("amount", "hint"),
-    [
-        (lambda page, form: np.maximum(form - page, 0) ** 2, "the sign is wrong"),
-        (lambda page, form: page**2 - form**2, "difference of squares"),
-        (lambda page, form: np.maximum(page**2 - form**2, 0), "difference of squares"),
-    ],
-)
-def test_wrong_amounts_beyond_form(amount, hint):
-    with pytest.raises(exercises.NotYet, match=hint):
-        check_beyond_form(lambda page, form, count, first: by_amount(amount(page, form).sum(axis=-1), count, first))
-
-
-def test_beyond_form_of_another_shape():
-    with pytest.raises(exercises.NotYet, match="shape"):
-        check_beyond_form(lambda patches, form, count, first: np.arange(count))

@@ -1,4 +1,4 @@
-"""Chapter 09: its definitions, its exercises, and the parts of `benchmarks/pretraining.py` that figures rest on."""
+"""Chapter 09: its definitions, and the parts of `benchmarks/pretraining.py` that figures rest on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import chapter_code
 import numpy as np
 import pytest
 
-from heartai_utils import evaluation, exercises, plots
-from heartai_utils.exercises import NotYet
+from heartai_utils import evaluation, plots
 from heartai_utils.training import Data
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -114,94 +113,3 @@ def test_curves_are_drawn_with_their_intervals(definitions):
     (line, _, (bars,)) = axis.containers[0]
     assert line.get_xydata().tolist() == [[30, 0.5], [60, 0.7]]
     assert np.allclose([bar[:, 1] for bar in bars.get_segments()], [[0.4, 0.55], [0.6, 0.75]])
-
-
-# --- Exercises ----------------------------------------------------------------------------------------------------
-
-
-def test_fresh_or_kept(capsys):
-    exercises.check_fresh_or_kept(None)
-    exercises.check_fresh_or_kept((2560, 352))
-    unanswered, right = capsys.readouterr().out.splitlines()
-    assert unanswered.startswith("Not answered yet") and right.startswith("Right")
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (2560, "two numbers"),
-        ((320, 352), "anew"),
-        ((2592, 352), "nothing is read"),
-        ((2560, 320), "read as well"),
-        ((2560, 324), "each of the 8"),
-        ((2560, 2592), "drawn once"),
-        ((2560, 32), "4000 pages are drawn once"),
-    ],
-)
-def test_fresh_or_kept_rejects(answer, hint):
-    with pytest.raises(NotYet, match=hint):
-        exercises.check_fresh_or_kept(answer)
-
-
-def has_met(used, held_out, copy_of):
-    groups = {copy_of[page] for page in held_out}
-    return sorted(name for name, its in used.items() if groups & {copy_of[page] for page in its})
-
-
-def test_has_met(capsys):
-    exercises.check_has_met(lambda *_: None)
-    exercises.check_has_met(has_met)
-    unanswered, right = capsys.readouterr().out.splitlines()
-    assert unanswered.startswith("Not answered yet") and right.startswith("Right")
-
-
-@pytest.mark.parametrize(
-    ("function", "hint"),
-    [
-        (lambda used, held, copy_of: sorted(n for n, its in used.items() if its & held), "compare groups"),
-        (lambda used, held, copy_of: sorted(used), "none of its copies"),
-        (lambda used, held, copy_of: has_met(used, held, copy_of)[::-1], "sorted"),
-        (lambda used, held, copy_of: [n for n in has_met(used, held, copy_of) if n != "simulator"], "whatever a step"),
-        (lambda used, held, copy_of: len(has_met(used, held, copy_of)), "a list of names"),
-        (lambda used, held, copy_of: [], "c was trained on"),
-    ],
-)
-def test_has_met_rejects(function, hint):
-    with pytest.raises(NotYet, match=hint):
-        exercises.check_has_met(function)
-
-
-def worth_in_pages(pages, scores, score):
-    if scores[0] >= score:
-        return pages[0]
-    for i in range(1, len(pages)):
-        if scores[i] >= score:
-            share = (score - scores[i - 1]) / (scores[i] - scores[i - 1])
-            return pages[i - 1] + share * (pages[i] - pages[i - 1])
-    return float("inf")
-
-
-def test_worth_in_pages(capsys):
-    exercises.check_worth_in_pages(lambda *_: None)
-    exercises.check_worth_in_pages(worth_in_pages)
-    unanswered, right = capsys.readouterr().out.splitlines()
-    assert unanswered.startswith("Not answered yet") and right.startswith("Right")
-
-
-@pytest.mark.parametrize(
-    ("function", "hint"),
-    [
-        (lambda pages, scores, score: float(np.interp(score, scores, pages)), "never reaches"),
-        (
-            lambda pages, scores, score: next((n for n, s in zip(pages, scores, strict=True) if s >= score), 0),
-            "halfway",
-        ),
-        (lambda pages, scores, score: worth_in_pages(pages, sorted(scores), score), "first time"),
-        (lambda pages, scores, score: worth_in_pages(pages, scores, score + 1e-3) - 1.2, "exactly 0.5|halfway"),
-        (lambda pages, scores, score: worth_in_pages([0, *pages], [0, *scores], score), "already"),
-        (lambda pages, scores, score: [worth_in_pages(pages, scores, score)], "one number"),
-    ],
-)
-def test_worth_in_pages_rejects(function, hint):
-    with pytest.raises(NotYet, match=hint):
-        exercises.check_worth_in_pages(function)
