@@ -1,5 +1,6 @@
 # make run    set up, run the whole course on simulated pages, say where to look
 # make test   set up, run every test, chapters included
+# make quick  set up, run the tests that take seconds, and chapter 01
 # make lab    set up, open the chapters in JupyterLab
 # make site   set up, build the reading edition: all chapters as pages that open from disk, without a network
 # make refresh  re-execute the stored chapters        make lock  renew requirements.lock
@@ -10,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab site refresh lock clean
+.PHONY: run test quick lab site refresh lock clean
 
 run: $(READY)
 	$(BIN)/heartai course --profile quick
@@ -18,7 +19,14 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/python -m pytest --nbval --nbval-current-env
+
+quick: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -m "not slow" --nbval --nbval-current-env tests notebooks/01_what_an_ecg_shows.ipynb
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
