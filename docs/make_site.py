@@ -96,6 +96,7 @@ def reference_pages() -> dict[Path, str]:
     """One page a public module, and the page that lists them in the order of the package."""
     modules = offline.public_modules()
     lines = ["The package", "===========", "", ".. automodule:: heartai_utils", "   :no-members:", "   :no-index:", ""]
+    lines += [":ref:`All names <genindex>` of the package in the order of the alphabet.", ""]
     lines += [".. toctree::", "   :maxdepth: 1", "", *(f"   {module}" for module in modules)]
     found = {Path("reference/index.rst"): "\n".join([*lines, ""])}
     for module in modules:
@@ -106,16 +107,17 @@ def reference_pages() -> dict[Path, str]:
     return found
 
 
-def lay_out(found: Mapping[Path, bytes], source: Path) -> None:
-    """Write the pages that have changed, so that Sphinx reads only those again, and delete what is gone."""
+def lay_out(found: Mapping[Path, bytes], source: Path) -> bool:
+    """Write the pages that have changed, so that Sphinx reads only those again; whether all others are still wanted."""
     for path, page in found.items():
         target = source / path
         if not target.is_file() or target.read_bytes() != page:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(page)
-    for target in source.rglob("*"):
-        if target.is_file() and target.relative_to(source) not in found:
-            target.unlink()
+    gone = [path for path in source.rglob("*") if path.is_file() and path.relative_to(source) not in found]
+    for path in gone:
+        path.unlink()
+    return not gone
 
 
 def fingerprint(found: Mapping[Path, bytes]) -> str:
@@ -138,7 +140,9 @@ def build(out: Path) -> int:
         from sphinx.cmd.build import build_main
 
         record.unlink(missing_ok=True)
-        lay_out(found, out / "source")
+        if not lay_out(found, out / "source"):
+            shutil.rmtree(site, ignore_errors=True)  # it may hold pages of what is gone
+            shutil.rmtree(doctrees, ignore_errors=True)
         options = ["-b", "html", "-c", CONFIG, "-d", doctrees, "-j", "auto", "--quiet", "-W", "--keep-going"]
         failed = build_main([*map(str, options), str(out / "source"), str(site)])
         if failed:

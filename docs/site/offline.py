@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
+from bs4 import BeautifulSoup
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
@@ -114,9 +115,24 @@ def in_no_prose(node: nodes.Node) -> bool:
     return False
 
 
-def copy_notebooks(app, exception) -> None:
-    """Beside the page of a notebook lies the notebook itself, as it is in the repository."""
+def offer_named_toggles(app, pagename, templatename, context, doctree) -> None:
+    """Templates can name the buttons in the contents that unfold a page's subpages: a screen reader sees no arrow."""
+
+    def named_toggles(contents) -> str:
+        soup = BeautifulSoup(str(contents), "html.parser")
+        for item in soup.select("li.has-children"):
+            link, toggle = item.find("a"), item.select_one("details > summary")
+            if toggle is not None and not toggle.get_text(strip=True):
+                toggle["aria-label"] = f"Pages of {link.get_text(strip=True)}"
+        return str(soup)
+
+    context["named_toggles"] = named_toggles
+
+
+def finish(app, exception) -> None:
+    """Beside the page of a notebook lies the notebook itself, as in the repository; the theme's own template goes."""
     if exception is None and app.builder.format == "html":
+        (Path(app.outdir) / "_static" / "webpack-macros.html").unlink(missing_ok=True)
         for page in app.env.found_docs:
             source = PROJECT / f"{page}.ipynb"
             if source.exists():
@@ -128,5 +144,6 @@ def setup(app) -> dict:
     app.connect("autodoc-skip-member", skip_what_stands_elsewhere)
     app.connect("missing-reference", resolve_private_name)
     app.add_post_transform(ChapterLinks)
-    app.connect("build-finished", copy_notebooks)
+    app.connect("html-page-context", offer_named_toggles, priority=400)  # before the theme tries its templates
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
