@@ -11,22 +11,21 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test quick lab site refresh lock clean
+.PHONY: run test quick style lab site refresh lock clean
 
 run: $(READY)
 	$(BIN)/heartai course --profile quick
 
-test: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/codespell
+test: style
 	$(BIN)/python -m pytest --nbval --nbval-current-env
 
-quick: $(READY)
+quick: style
+	$(BIN)/python -m pytest -m "not slow" --nbval --nbval-current-env tests notebooks/01_what_an_ecg_shows.ipynb
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -m "not slow" --nbval --nbval-current-env tests notebooks/01_what_an_ecg_shows.ipynb
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
