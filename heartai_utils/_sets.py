@@ -88,7 +88,7 @@ def simulate_set(
             if it were not there.
         progress: show a bar on stderr.
         workers: processes; by default one a core, as far as there is work. None with a scheduler, which has its own.
-        scheduler: the address of a dask scheduler, "tcp://10.0.0.5:8786", whose workers draw then. They send pages
+        scheduler: the address of a dask scheduler, ``tcp://10.0.0.5:8786``, whose workers draw then. They send pages
             and truths back (0.4 to 0.8 MB a page) and this process writes them: the machines need not share a folder,
             but must have the same version of this package and of the libraries that draw. Without it this machine's
             processes draw; they start sooner than a cluster.

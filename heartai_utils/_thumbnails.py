@@ -82,7 +82,7 @@ def load_thumbnails(
             over another with its times kept.
         progress: show a bar on stderr while thumbnails are made.
         threads: pages at a time; the processor's count unless told otherwise. None with a scheduler.
-        scheduler: the address of a dask scheduler, "tcp://10.0.0.5:8786", whose workers decode and shrink then, for
+        scheduler: the address of a dask scheduler, ``tcp://10.0.0.5:8786``, whose workers decode and shrink then, for
             large sets. They are sent the content of the files (0.3 to 0.7 MB a page) and send thumbnails back; this
             process alone reads pages and writes the cache, so that the machines need not share a folder. They need
             the same version of this package and of the libraries that decode and shrink. Handing pages out costs a
