@@ -19,6 +19,7 @@ MIN_PYTHON = (3, 10)
 MIN_MEMORY_GIB = 4
 MIN_DISK_GIB = 2
 DISTRIBUTION = "heartai-utils"
+STAND_INS = {"tensorflow-cpu": "tensorflow", "opencv-python-headless": "opencv-python"}  # builds that can do more
 SHOWN = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "jupyterlab")  # named with their versions, if declared
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
@@ -65,7 +66,9 @@ def _packages() -> list[Finding]:
         return [Finding(f"the package {DISTRIBUTION}", False, cure)]
     requirements = [Requirement(text) for text in declared]
     needed = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
-    versions = {requirement.name: _version(requirement.name) for requirement in needed}
+    versions = {}
+    for name in (requirement.name for requirement in needed):
+        versions[name] = _version(name) or _version(STAND_INS.get(name, name))
     findings = []
     for requirement in needed:
         version = versions[requirement.name]

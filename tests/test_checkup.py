@@ -54,6 +54,12 @@ def test_packages_that_are_missing_or_old(monkeypatch):
     assert "keras>=99" in wrong[0].cure and "requirements.lock" in wrong[0].cure
 
 
+def test_the_same_package_under_another_name_does(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["tensorflow-cpu>=2.18"])
+    monkeypatch.setattr(checkup, "_version", {"tensorflow": "2.19.0"}.get)
+    assert only(checkup._packages()) == checkup.Finding("1 of 1 packages as declared: tensorflow-cpu 2.19.0", True)
+
+
 def test_the_package_itself_is_not_installed(monkeypatch):
     monkeypatch.setattr(checkup, "DISTRIBUTION", "heartless")
     finding = only(checkup._packages())
