@@ -43,13 +43,15 @@ from heartai_utils._checks_07 import (
 )
 from heartai_utils._checks_08 import check_attention_distance, check_blank_form, check_largest_coverage
 from heartai_utils._checks_09 import check_fresh_or_kept, check_has_met, check_worth_in_pages
+from heartai_utils._checks_10 import check_needed_pair, check_none_wrong, check_right_share
 
 __all__ = [
     "HIDDEN_SHORTCUTS", "NotYet", "check_adamw_step", "check_attention_distance", "check_attention_parameters",
     "check_beyond_form", "check_blank_form", "check_block_means", "check_centres", "check_corrected_half_width",
     "check_cross_entropy", "check_early_stopping", "check_fresh_or_kept", "check_has_met", "check_hidden_shortcut",
-    "check_ink", "check_largest_coverage", "check_look_up_with_rate", "check_masked_attention", "check_other_names",
-    "check_paired_interval", "check_patch_counts", "check_q_criterion", "check_qrs_name", "check_rate_from_columns",
-    "check_runs_needed", "check_shrinkage", "check_st_arrow", "check_steps_and_shrinkage", "check_thumbnail_width",
-    "check_tokens_for_memory", "check_twin_share", "check_unpatchify", "check_worth_in_pages", "hidden_shortcut",
+    "check_ink", "check_largest_coverage", "check_look_up_with_rate", "check_masked_attention", "check_needed_pair",
+    "check_none_wrong", "check_other_names", "check_paired_interval", "check_patch_counts", "check_q_criterion",
+    "check_qrs_name", "check_rate_from_columns", "check_right_share", "check_runs_needed", "check_shrinkage",
+    "check_st_arrow", "check_steps_and_shrinkage", "check_thumbnail_width", "check_tokens_for_memory",
+    "check_twin_share", "check_unpatchify", "check_worth_in_pages", "hidden_shortcut",
 ]  # fmt: skip
