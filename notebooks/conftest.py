@@ -1,6 +1,6 @@
-"""How nbval compares the chapters with their stored outputs.
+"""How nbval compares the chapters and their solutions with what is stored in them.
 
-* Standard error is left out: TensorFlow's C++ library and progress bars write there, and no stored chapter holds any.
+* Standard error is left out: TensorFlow's C++ library and progress bars write there, and no stored notebook holds any.
 * Cells tagged ``trained`` print numbers that a training run decides. They are the same on every run of one machine, but
   processors differ in the last digits of a product, and training magnifies that. Where such a cell differs, its words
   must still be the same, and its numbers near.
