@@ -21,6 +21,7 @@ EXPECTED = [
     "07_the_weight_decay_ablation",
     "08_what_did_it_learn",
     "09_from_simulated_to_real",
+    "10_read_a_page",
 ]
 
 
