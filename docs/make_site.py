@@ -11,10 +11,12 @@ has changed since, nothing is built.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nbformat
@@ -40,16 +42,15 @@ def pages() -> dict[Path, bytes]:
     for path in [*PROJECT.glob("notebooks/[0-9]*.ipynb"), *PROJECT.glob("notebooks/solutions/*.ipynb")]:
         found[path.relative_to(PROJECT)] = notebook_page(path)
     texts = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")]
-    for path in [*texts, *DOCS.glob("*.md")]:
+    for path in [*texts, *DOCS.glob("*.md"), *PROJECT.glob("notebooks/**/*.md")]:
         found[path.relative_to(PROJECT)], files = text_page(path)
         found |= {file.relative_to(PROJECT): file.read_bytes() for file in files}
+    if (solutions := Path("notebooks/solutions/README.md")) in found:
+        found[solutions] += "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n[0-9][0-9]_*\n```\n"
     found |= {path.relative_to(PROJECT): path.read_bytes() for path in DOCS.glob("*.png")}
-    for path in CONFIG.glob("*.md"):
-        found[path.relative_to(CONFIG)] = without_empty_globs(path.read_text())
-    if not list(PROJECT.glob("notebooks/solutions/[0-9]*.ipynb")):
-        del found[Path("solutions.md")]
-        found[Path("index.md")] = found[Path("index.md")].replace("\nsolutions\n", "\n")
     found |= reference_pages()
+    for path in CONFIG.glob("*.md"):
+        found[path.relative_to(CONFIG)] = without_missing(path.read_text(), found)
     return {path: page.encode() if isinstance(page, str) else page for path, page in found.items()}
 
 
@@ -69,27 +70,52 @@ def notebook_page(path: Path) -> str:
 
 
 def text_page(path: Path) -> tuple[str, set[Path]]:
-    """A Markdown page in which links to folders are plain text, and the files to which it links."""
+    """A Markdown page whose links lead to pages or files of the site, and the files to which it links.
+
+    A folder is its README, or, without one, no link. The project's README has become several pages.
+    """
     files = set()
 
     def linked(found: re.Match) -> str:
-        target = (path.parent / found["target"].split("#")[0]).resolve()
-        if target.is_dir():
+        target, _, place = found["target"].partition("#")
+        there = (path.parent / target).resolve()
+        if there.is_dir() and (there / "README.md").is_file():
+            there /= "README.md"
+        if there.is_dir():
             return found["words"]
-        if target.is_file() and target.suffix not in (".md", ".ipynb"):
-            files.add(target)
-        return found[0]
+        if there == PROJECT / "README.md":
+            there = PROJECT / page_of_readme(place)
+        if there.suffix not in (".md", ".ipynb") and there.is_file():
+            files.add(there)
+        return f"[{found['words']}]({os.path.relpath(there, path.parent)}{'#' * bool(place)}{place})"
 
     return LINK.sub(linked, path.read_text()), files
 
 
-def without_empty_globs(text: str) -> str:
-    """A page whose tables of contents ask for no folder without pages."""
+def page_of_readme(place: str) -> str:
+    """The page of the site that holds a section of the project's README, named as in a link to it."""
+    readme = (PROJECT / "README.md").read_text()
+    headings = {slug(found[1]): found.start() for found in re.finditer(r"^#+ (.*)$", readme, re.MULTILINE)}
+    at = headings.get(place, 0)
+    for page in CONFIG.glob("*.md"):
+        for first, last in re.findall(r'start-after: "(.*)"\n(?::end-before: "(.*)"\n)?', page.read_text()):
+            if readme.index(first) <= at < (readme.index(last) if last else len(readme)):
+                return page.name
+    raise SiteError(f"README.md: no page of docs/site includes the section “{place}”")
 
-    def kept(found: re.Match) -> str:
-        return found[0] if list(PROJECT.glob(f"{found[1]}.md")) + list(PROJECT.glob(f"{found[1]}.ipynb")) else ""
 
-    return re.sub(r"^(\S+/\S*\*)\n", kept, text, flags=re.MULTILINE)
+def slug(heading: str) -> str:
+    """A heading as GitHub and MyST name it in links."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def without_missing(text: str, found: Collection[Path]) -> str:
+    """A page whose tables of contents ask for no pages that are not there, such as solutions left out for a class."""
+
+    def kept(line: re.Match) -> str:
+        return line[0] if any(fnmatch(str(path.with_suffix("")), line[0].strip()) for path in found) else ""
+
+    return re.sub(r"^[\w\[\]*-]+/\S+\n", kept, text, flags=re.MULTILINE)
 
 
 def reference_pages() -> dict[Path, str]:

@@ -168,14 +168,48 @@ def test_a_figure_without_alternative_text_is_refused(tmp_path):
         make_site.notebook_page(path)
 
 
-def test_links_to_folders_are_text_and_files_come_along(tmp_path):
+@pytest.mark.parametrize(
+    "link, becomes",
+    [
+        ("[runs](runs)", "runs"),
+        ("[the data](data/)", "[the data](data/README.md)"),
+        ("[the licence](LICENSE)", "[the licence](LICENSE)"),
+        ("![picture](LICENSE)", "![picture](LICENSE)"),
+        ("[a site](https://example.org)", "[a site](https://example.org)"),
+        ("[further down](#down)", "[further down](#down)"),
+    ],
+)
+def test_links_of_a_page(link, becomes, tmp_path):
+    (tmp_path / "runs").mkdir()
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("# Data")
     (tmp_path / "LICENSE").write_text("MIT")
-    page = tmp_path / "page.md"
-    page.write_text("[the data](data), [the licence](LICENSE), [a site](https://example.org), ![picture](LICENSE)")
-    text, files = make_site.text_page(page)
-    assert text == "the data, [the licence](LICENSE), [a site](https://example.org), ![picture](LICENSE)"
-    assert files == {tmp_path / "LICENSE"}
+    (tmp_path / "page.md").write_text(f"See {link}.")
+    text, files = make_site.text_page(tmp_path / "page.md")
+    assert text == f"See {becomes}."
+    assert files == ({tmp_path / "LICENSE"} if link.startswith("[the licence]") else set())
+
+
+@pytest.mark.parametrize(
+    "place, page",
+    [("", "index.md"), ("start", "index.md"), ("licence", "index.md"), ("the-command-line", "commands.md")]
+    + [("what-shrinking-keeps-of-the-trace", "measured.md"), ("what-is-where", "commands.md")],
+)
+def test_the_readme_became_several_pages(place, page):
+    assert make_site.page_of_readme(place) == page
+
+
+def test_each_section_of_the_readme_is_on_a_page(pages):
+    there = {heading.get_text().rstrip("#") for page in pages.values() for heading in page.select("h1, h2, h3")}
+    sections = re.findall(r"^## (.*)$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    assert len(sections) > 5
+    assert not [section for section in sections if section not in there and section != "The command line"]
+
+
+def test_contents_ask_for_nothing_that_is_missing():
+    text = "notebooks/[0-9][0-9]_*\nnotebooks/solutions/README\ncommands\n"
+    chapter = Path("notebooks/01_a.ipynb")
+    assert make_site.without_missing(text, [chapter]) == "notebooks/[0-9][0-9]_*\ncommands\n"
 
 
 def test_what_is_built_is_not_built_again(built):
@@ -210,13 +244,62 @@ ONE_OF_A_KIND = """() => {
 }"""
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_every_page_opens_from_disk_without_a_network_and_without_barriers(mode, site, pages, browser):
+def barriers(page) -> list[str]:
+    page.evaluate(ONE_OF_A_KIND)
+    return violations(page)
+
+
+def test_every_page_opens_from_disk_without_a_network_and_without_barriers(site, pages, browser):
     wrong = []
     for name in pages:
-        page = opened(browser, (site / name).as_uri(), mode)
+        page = opened(browser, (site / name).as_uri())
         wrong += [f"{name}: {error}" for error in page.wrong]  # before axe, which asks for more than the page does
-        page.evaluate(ONE_OF_A_KIND)
-        wrong += [f"{name}: {barrier}" for barrier in violations(page)]
+        wrong += [f"{name}: {barrier}" for barrier in barriers(page)]
         page.close()
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "measured.html", "search.html", "reference/vit.html", f"notebooks/{CHAPTERS[4]}.html"]
+)
+def test_a_page_of_each_kind_is_without_barriers_in_the_dark(name, site, browser):
+    page = opened(browser, (site / name).as_uri(), mode="dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert not page.wrong + barriers(page)
+    paper = "[...document.querySelectorAll('article img')].map(image => getComputedStyle(image).backgroundColor)"
+    assert set(page.evaluate(paper)) <= {"rgb(255, 255, 255)"}
+    page.close()
+
+
+def test_formulas_are_drawn(site, pages, browser):
+    name = f"notebooks/{CHAPTERS[4]}.html"
+    page = opened(browser, (site / name).as_uri())
+    written = pages[name].select("article .math")
+    assert len(written) > 20
+    assert page.locator("article .math mjx-container > svg").count() == len(written)
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    page.close()
+
+
+def test_a_search_finds_a_chapter(site, browser):
+    page = opened(browser, (site / "index.html").as_uri())
+    page.keyboard.press("Control+k")
+    page.keyboard.type("softmax")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=softmax")
+    result = page.locator("#search-results a", has_text="05 · Attention").first
+    result.wait_for()
+    result.click()
+    page.wait_for_url(f"**/{CHAPTERS[4]}.html**")
+    assert not page.wrong
+    page.close()
+
+
+def test_no_page_is_wider_than_a_phone(site, pages, browser):
+    wide = []
+    for name in pages:
+        page = opened(browser, (site / name).as_uri(), width=390)
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        wide += [f"{name}: {width} px"] if width > 390 else []
+        page.close()
+    assert not wide
