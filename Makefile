@@ -20,7 +20,7 @@ test: style
 	$(BIN)/python -m pytest --nbval --nbval-current-env
 
 quick: style
-	$(BIN)/python -m pytest -m "not slow" --nbval --nbval-current-env tests notebooks/01_what_an_ecg_shows.ipynb
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --nbval --nbval-current-env tests notebooks/01_what_an_ecg_shows.ipynb
 
 style: $(READY)
 	$(BIN)/ruff check .

@@ -15,6 +15,13 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 PROJECT = Path(__file__).resolve().parents[1]
+COSTLY = {"browser", "cluster", "scheduler", "undisturbed"}  # fixtures that start programs or train
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if COSTLY & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,7 @@ def test_a_second_call_trains_nothing_and_needs_no_workers(undisturbed, pages):
     assert times(folder) == before
 
 
+@pytest.mark.slow
 def test_what_fails_by_itself_does_not_stop_the_others(pages, address, tmp_path, capsys):
     trials = ablation.grid(1, BASE, learning_rate=[1e30, 1e-3], epochs=[1])
     runs = ablation.run(trials, pages, tmp_path / "it", scheduler=address)
@@ -224,6 +225,7 @@ def test_killed_workers_cost_nothing(undisturbed, cluster, address, pages, tmp_p
     assert kills == KILLS, "the runs end before workers can be killed"
 
 
+@pytest.mark.slow
 def test_a_killed_caller_leaves_no_process_and_goes_on(undisturbed, pages, address, home, tmp_path):
     folder = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -363,6 +365,7 @@ def test_completed_gives_results_and_errors(cluster):
     assert found == {n: 2 * n for n in (0, 1, 2, 4, 5)}
 
 
+@pytest.mark.slow
 def test_completed_hands_out_only_what_workers_can_do(cluster):
     handed = []
     items = (handed.append(i) or i for i in itertools.count(10))
@@ -370,6 +373,7 @@ def test_completed_hands_out_only_what_workers_can_do(cluster):
     assert len(handed) <= 8 + 2 * 4  # two workers, each with one call and one that waits; and results not yet taken
 
 
+@pytest.mark.slow
 def test_workers_are_single_threaded_and_end_with_the_block():
     before = {name: value for name, value in os.environ.items() if name != "__DASK_PARENT_PID"}
     allowed = dask.config.set({"distributed.scheduler.allowed-failures": 0})
@@ -420,6 +424,7 @@ def heartai(monkeypatch, *arguments) -> int:
     return end.value.code or 0
 
 
+@pytest.mark.slow
 def test_the_command_trains_once_and_tells_effects(home, address, tmp_path, monkeypatch, capsys):
     settings = ["--data", home / "set", "--preset", "testing", "--epochs", 1, "--validation", 0.25, "--seeds", 1]
     wishes = [*settings, "--weight-decay", "0,0.3", "--scheduler", address]

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import architectures as a
 
+pytestmark = pytest.mark.slow
+
 RIVALS = [name for name in a.MODELS if name != "vit"]
 
 

@@ -88,6 +88,7 @@ def test_check_finds_this_machine_fit():
     assert "[OK] Python" in result.stdout
 
 
+@pytest.mark.slow
 def test_simulate_writes_the_same_bytes_again(pages, tmp_path):
     result = heartai("simulate", tmp_path / "again", "--pages", 24, "--seed", 5)
     assert result.returncode == 0, result.stderr
@@ -105,6 +106,7 @@ def test_simulate_has_a_scheduler_draw_the_same_bytes(pages, tmp_path, scheduler
     assert all(path.read_bytes() == (pages / path.parent.name / path.name).read_bytes() for path in drawn)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_cannot_be_used_is_told(pages, tmp_path):
     environment = {**os.environ, "HEARTAI_DATA": str(tmp_path)}
     result = heartai("simulate", tmp_path / "set", "--scheduler", "tcp://127.0.0.1:9", env=environment)
@@ -141,22 +143,26 @@ def test_simulate_plants_what_is_asked_for(tmp_path):
         (["--shortcut", "date", "--shortcut-strength", "1.5"], ["1.5", "up to 1"]),
     ],
 )
+@pytest.mark.slow
 def test_simulate_explains_what_is_wrong(arguments, words, tmp_path):
     assert is_one_clear_line(heartai("simulate", tmp_path / "set", *arguments), *words)
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_simulate_names_its_folder_as_it_is(tmp_path):
     result = heartai("simulate", tmp_path / "a [red] :heart: set", "--pages", 1)
     assert result.returncode == 0 and "1 pages in " in result.stdout and "a [red] :heart: set" in result.stdout
 
 
+@pytest.mark.slow
 def test_download_takes_what_is_there_and_names_what_is_missing(tmp_path, real_pages):
     result = heartai("download", tmp_path / "pages", "--from", real_pages)
     assert is_one_clear_line(result, "295 of 928 published files", "missing", "without --from")
     assert len(dataset.read_catalogue(tmp_path / "pages")[0]) == 295
 
 
+@pytest.mark.slow
 def test_download_and_audit_explain_what_is_wrong(tmp_path):
     result = heartai("download", tmp_path / "pages", "--from", tmp_path / "nowhere")
     assert is_one_clear_line(result, "nowhere", "look at its name")
@@ -170,6 +176,7 @@ def test_audit_needs_no_page():
     assert "928 files, 491 distinct pages" in result.stdout
 
 
+@pytest.mark.slow
 def test_audit_of_a_folder_as_json(pages, tmp_path):
     result = heartai("audit", pages, "--json", "--splits", 4, env={**os.environ, "HEARTAI_DATA": str(tmp_path)})
     assert result.returncode == 0, result.stderr
@@ -221,6 +228,7 @@ def test_train_leaves_a_whole_run_folder(run_folder):
     assert set(json.loads((run_folder / "metrics.json").read_text())["recall"]) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_train_twice_gives_identical_metrics(run_folder, pages, tmp_path):
     result = heartai("train", tmp_path / "run", "--data", pages, "--preset", "testing", "--epochs", 2)
     assert result.returncode == 0, result.stderr
@@ -238,11 +246,13 @@ def test_train_twice_gives_identical_metrics(run_folder, pages, tmp_path):
         (["--data", "nowhere"], "nowhere"),
     ],
 )
+@pytest.mark.slow
 def test_train_explains_what_is_wrong(arguments, word, pages, tmp_path):
     data = [] if "--data" in arguments else ["--data", pages]
     assert is_one_clear_line(heartai("train", tmp_path / "run", *data, *arguments, cwd=tmp_path), word)
 
 
+@pytest.mark.slow
 def test_train_hands_every_option_on(pages, tmp_path):
     run, result = tmp_path / "run", typer.testing.CliRunner()
     options = (
@@ -260,6 +270,7 @@ def test_train_hands_every_option_on(pages, tmp_path):
     assert config["pages"]["monitor"] == 4  # about 15 % of the training pages, one of each condition
 
 
+@pytest.mark.slow
 def test_train_on_simulated_pages_and_go_on_with_others(pages, tmp_path, monkeypatch):
     monkeypatch.setenv("HEARTAI_DATA", str(tmp_path / "data"))
     invoke = typer.testing.CliRunner().invoke
@@ -306,11 +317,13 @@ def test_predict_prints_four_probabilities(run_folder, pages):
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_predict_works_with_the_weights_that_come_along(pages):
     result = heartai("predict", next(pages.glob("Normal*/*.jpg")))
     assert result.returncode == 0 and "not a medical device" in result.stdout, result.stderr
 
 
+@pytest.mark.slow
 def test_predict_reads_a_real_page(run_folder, real_pages):
     page = next(real_pages.glob("Normal*/*.jpg"))
     result = heartai("predict", page, "--model", run_folder)
@@ -336,11 +349,13 @@ def nothing(path):
 
 
 @pytest.mark.parametrize("make", [photograph, small_picture, text, nothing])
+@pytest.mark.slow
 def test_predict_refuses_what_is_no_page(make, run_folder, tmp_path):
     make(tmp_path / "page.jpg")
     assert is_one_clear_line(heartai("predict", tmp_path / "page.jpg", "--model", run_folder), "page.jpg")
 
 
+@pytest.mark.slow
 def test_predict_refuses_a_truncated_page_and_goes_on_with_the_next(run_folder, pages, tmp_path):
     page = next(pages.glob("MI*/*.jpg"), None) or next(pages.glob("*Myocardial*/*.jpg"))
     (tmp_path / "cut.jpg").write_bytes(page.read_bytes()[:200_000])
@@ -349,6 +364,7 @@ def test_predict_refuses_a_truncated_page_and_goes_on_with_the_next(run_folder, 
     assert result.returncode == 2 and "cut.jpg" in result.stderr and NAMES[0] in result.stdout
 
 
+@pytest.mark.slow
 def test_predict_names_a_model_that_is_not_there(pages, tmp_path):
     page = next(pages.glob("Normal*/*.jpg"))
     assert is_one_clear_line(heartai("predict", page, "--model", tmp_path / "nothing"), "nothing")
@@ -364,11 +380,13 @@ def test_predict_names_a_model_that_is_not_there(pages, tmp_path):
         (["--data", "nowhere"], "nowhere"),
     ],
 )
+@pytest.mark.slow
 def test_course_explains_what_is_wrong(arguments, word, tmp_path):
     assert is_one_clear_line(heartai("course", "--out", tmp_path / "out", *arguments, cwd=tmp_path), word)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_course_runs_a_chapter_once_and_writes_the_index(tmp_path):
     """Chapter 04 stands for all: `make run` and nbval run the others."""
     arguments = ["course", "--only", "04", "--seed", "1", "--out", tmp_path / "out"]

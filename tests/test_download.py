@@ -194,6 +194,7 @@ def test_a_connection_that_breaks_once_anywhere(server, tmp_path, ranges):
 
 
 @pytest.mark.parametrize("step", [len(ZIP) // 60, 1000, 8192, 8193])
+@pytest.mark.slow
 def test_a_connection_that_breaks_every_so_many_bytes(server, tmp_path, step):
     server.cuts = iter(lambda: step, None)
     fetch(server, tmp_path / "pages")
@@ -664,6 +665,7 @@ for i in range(36):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.slow
 def test_killed_at_any_moment_the_same_call_finishes(server, tmp_path):
     """One run counts the lines executed; twelve others are killed after a random number of them, three times each."""
     server.cuts = iter(lambda: 6000, None)

@@ -92,6 +92,7 @@ def test_right_and_as_handed_out(grading, course_of_one):
     assert verdicts(grading.grade(hand_in(course_of_one, "none", chapter()), 5, 30)) == ["not answered"] * 3
 
 
+@pytest.mark.slow
 def test_each_answer_has_its_own_verdict(grading, course_of_one):
     path = hand_in(course_of_one, "mixed", chapter("answer = 4", "def twice(number)\n    return 2", "answer = unknown"))
     rows = grading.grade(path, 5, 30)
@@ -100,6 +101,7 @@ def test_each_answer_has_its_own_verdict(grading, course_of_one):
     assert rows[1]["message"].startswith("SyntaxError") and rows[2]["message"].startswith("NameError")
 
 
+@pytest.mark.slow
 def test_an_endless_answer_takes_its_time_alone(grading, course_of_one):
     endless = "def twice(number):\n    while True:\n        pass"
     rows = grading.grade(hand_in(course_of_one, "endless", chapter(RIGHT[0], endless, RIGHT[2])), 5, 2)
@@ -109,11 +111,13 @@ def test_an_endless_answer_takes_its_time_alone(grading, course_of_one):
     assert verdicts(rows)[0] == "right" and "right" not in verdicts(rows)[1:]
 
 
+@pytest.mark.slow
 def test_an_answer_that_ends_the_kernel(grading, course_of_one):
     rows = grading.grade(hand_in(course_of_one, "exit", chapter(RIGHT[0], "import os; os._exit(1)")), 5, 30)
     assert verdicts(rows) == ["right", "error", "error"] and "kernel" in rows[1]["message"]
 
 
+@pytest.mark.slow
 def test_only_the_chapter_decides_what_is_right(grading, course_of_one):
     softer = chapter("answer = 4", setup=CHECKS.replace("answer != right", "False"))
     softer.cells[5].source = "print('Right: trust me.')"
@@ -122,6 +126,7 @@ def test_only_the_chapter_decides_what_is_right(grading, course_of_one):
     assert verdicts(rows) == ["missing", "not answered", "not answered"]
 
 
+@pytest.mark.slow
 def test_answers_may_take_more_cells_and_magics(grading, course_of_one):
     several = chapter(*RIGHT)
     several.cells.insert(5, new_code_cell("%time answer = helper(2, 3)"))
@@ -130,6 +135,7 @@ def test_answers_may_take_more_cells_and_magics(grading, course_of_one):
     assert verdicts(grading.grade(hand_in(course_of_one, "several", several), 5, 30)) == ["right"] * 3
 
 
+@pytest.mark.slow
 def test_a_learner_with_a_seed_of_their_own(grading, course_of_one):
     own = chapter(*RIGHT[:2], "answer = 7")
     injected = new_code_cell("# Parameters\nseed = 7\n")
@@ -186,6 +192,7 @@ def test_another_table_is_left_alone(grading, course_of_one, capsys):
     assert grading.main(["submitted", "--out", "new.csv"]) == 2 and "no notebook" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_chapter_that_does_not_run_here_is_no_ones_fault(grading, course_of_one):
     nbformat.write(chapter(setup="import heartless"), course.NOTEBOOKS / "03_a_small_chapter.ipynb")
     with pytest.raises(grading.SubmissionError, match="own cell “import heartless” fails here: ModuleNotFoundError"):

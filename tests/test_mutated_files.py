@@ -23,6 +23,8 @@ from heartai_utils import audit, dataset
 from heartai_utils.conditions import CONDITIONS
 from heartai_utils.page import HEIGHT, WIDTH
 
+pytestmark = pytest.mark.slow
+
 FILES = int(os.environ.get("HEARTAI_MUTATED_FILES", 150))
 FOLDER = CONDITIONS[0].folder
 

@@ -73,6 +73,7 @@ def test_the_truth_beside_a_page_is_the_recording_it_was_drawn_from(simulated):
         dataset.read_truth(simulated / CONDITIONS[0].folder / "Normal(99).jpg")
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_neither_workers_nor_growth(simulated, tmp_path):
     dataset.simulate_set(tmp_path / "grown", 3, seed=5, progress=False, workers=1)
     dataset.simulate_set(tmp_path / "grown", 10, seed=5, progress=False, workers=2)
@@ -176,6 +177,7 @@ def forking(monkeypatch):
     cv2.setNumThreads(threads)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_set_is_never_wrong_and_goes_on(simulated, tmp_path, forking):
     whole, folder, rng = files_of(simulated), tmp_path / "set", np.random.default_rng(0)
     killed, wishes = 0, {"seed": 5, "progress": False, "workers": 1}
@@ -193,6 +195,7 @@ def test_killed_at_any_moment_a_set_is_never_wrong_and_goes_on(simulated, tmp_pa
     assert {name: data for name, data in files_of(folder).items() if not name.endswith(".part")} == whole
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_unfinished_is_no_obstacle_and_is_swept_away(simulated, tmp_path):
     folder = tmp_path / "set"
     left = [folder / ".set.json.12-345.part", folder / CONDITIONS[0].folder / ".Normal(1).jpg.12-345.part"]
@@ -219,6 +222,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_caller():
     caller = subprocess.Popen([sys.executable, "-c", _WITH_A_WORKER], stdout=subprocess.PIPE, text=True)
     with caller.stdout as pipe:

@@ -24,6 +24,8 @@ sys.path.insert(0, str(PROJECT / "docs"))
 import make_site  # noqa: E402
 import offline  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MAKE = [sys.executable, str(PROJECT / "docs" / "make_site.py")]
 CHAPTERS = sorted(path.stem for path in (PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}

@@ -430,6 +430,7 @@ print("TensorFlow", "tensorflow" in sys.modules)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.slow
 def test_killed_at_any_moment_the_cache_is_never_wrong(tmp_path):
     paths, expected = [], []
     for number, data in enumerate(draw_pages(5)):
@@ -519,6 +520,7 @@ def test_interrupted_while_others_shrink_it_goes_on(pages, shrunk, tmp_path, sch
     np.testing.assert_array_equal(found.images, shrunk)
 
 
+@pytest.mark.slow
 def test_workers_that_would_shrink_otherwise_make_nothing(pages, tmp_path, scheduler, monkeypatch):
     monkeypatch.setattr(module, "_own_recipe", lambda *recipe: None)
     with pytest.raises(_cluster.ClusterError, match="shrinks pages by 'area' otherwise: install the same"):
@@ -526,6 +528,7 @@ def test_workers_that_would_shrink_otherwise_make_nothing(pages, tmp_path, sched
     assert not entries(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_page_that_ends_every_worker_is_listed_and_the_others_go_on(pages, shrunk, tmp_path, scheduler, monkeypatch):
     completed = _cluster.completed
 

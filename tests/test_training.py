@@ -129,6 +129,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(finished, data, tmp_path, monk
     stop_twice_and_compare(CONFIG, data, finished, tmp_path / "stopped", monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_every_extra_ends_as_if_it_had_not_been(data, tmp_path, monkeypatch, eagerly):
     undisturbed = training.train(EVERYTHING, watched(data), tmp_path / "undisturbed", progress=False)
     stop_twice_and_compare(EVERYTHING, watched(data), undisturbed, tmp_path / "stopped", monkeypatch)
@@ -168,6 +169,7 @@ def assert_same_run(folder: Path, other: Path):
             assert np.array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_not_been(data, tmp_path, eagerly):
     """With every extra on, at random moments of its life; and no half-written file is left."""
     rng = np.random.default_rng()
@@ -323,6 +325,7 @@ def test_a_folder_without_a_finished_run_cannot_be_loaded(tmp_path):
 # --- one folder, one process -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_while_the_first_lives(finished, data, tmp_path, eagerly):
     folder = tmp_path / "run"
     program = (
@@ -415,6 +418,7 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(finished, data, tmp_pat
         training.train(still, data, tmp_path / "run", progress=False, initial=vit.build_vit(TINY, 9))
 
 
+@pytest.mark.slow
 def test_stopped_fine_tuning_ends_as_if_it_had_not_been(finished, data, tmp_path, monkeypatch, eagerly):
     config = replace(CONFIG, epochs=2, seed=6)
     whole = training.train(config, data, tmp_path / "whole", progress=False, initial=finished.model)

@@ -66,6 +66,7 @@ np.savez(f"{folder}/from_jax.npz", logits=logits, loss=loss, **values)
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX, an optional extra, is not installed: pip install jax")
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is JAX")
+@pytest.mark.slow
 def test_jax_computes_the_same_from_the_same_file(tmp_path):
     config = replace(PAGE, patch_dropout=0.5)
     model, images = lively(config, seed=4), images_of(config, 3)
@@ -139,6 +140,7 @@ def test_mixed_precision_is_near_single_precision(name, tolerance):
 # --- repeatable ---
 
 
+@pytest.mark.slow
 def test_training_with_patch_dropout_repeats_to_the_byte():
     """From the same variables, those of its draws included, come the same weights."""
     config = training.TrainingConfig(replace(PAGE, depth=1, tokens=None, patch_dropout=0.5), epochs=1, batch_size=8)
