@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -66,6 +67,9 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
         [str(Path(__file__).parent), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     )  # where the template is looked for
+    # jsonschema, which Voilà brings along, builds a grammar of international addresses if it can. Nothing here asks for
+    # one, and it takes as long as all else that the server imports.
+    sys.modules.setdefault("rfc3987_syntax", None)
     from tornado.ioloop import IOLoop
     from traitlets.config import Config
     from voila.app import Voila
@@ -83,6 +87,7 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
         tornado_settings={
             "websocket_max_message_size": MAX_FILES * MAX_BYTES + 10_000_000,  # the message around the files
             "allow_remote_access": ip not in _LOOPBACK,
+            "ws_ping_timeout": 30_000,  # as long as the interval, which tornado asks for
         },
     )
     config.VoilaConfiguration.update(
