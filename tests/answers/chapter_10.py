@@ -45,6 +45,9 @@ WRONG = {
         (lambda p, r, f: r / (r + f), "from the healthy alone"),
         (lambda p, r, f: p * r, "450 alarms are right"),
         (lambda p, r, f: 100 * right_share(p, r, f), "instead of"),
+        (lambda p, r, f: right_share(max(p, 0.05), r, f), "9 alarms are right"),
+        (lambda p, r, f: 1 - right_share(p, r, f), "450 alarms are right"),
+        (lambda p, r, f: right_share(p, r), "stops with TypeError"),
         (lambda p, r, f: (p * r, (1 - p) * f), "one share"),
     ],
     "check_needed_pair": [
