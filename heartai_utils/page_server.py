@@ -28,6 +28,7 @@ MAX_FILES = 12
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _IDLE_SECONDS = 600  # after which a kernel whose page is gone ends; closing the page ends it at once
+_PATIENCE_MS = 120_000  # before a browser that does not answer counts as gone
 
 
 class PortTaken(ValueError):
@@ -87,7 +88,8 @@ def serve(ip: str = "127.0.0.1", port: int = 8866, browser: bool = True, told: C
         tornado_settings={
             "websocket_max_message_size": MAX_FILES * MAX_BYTES + 10_000_000,  # the message around the files
             "allow_remote_access": ip not in _LOOPBACK,
-            "ws_ping_timeout": 30_000,  # as long as the interval, which tornado asks for
+            "ws_ping_interval": _PATIENCE_MS,
+            "ws_ping_timeout": _PATIENCE_MS,  # a busy browser may answer late; longer than the interval tornado refuses
         },
     )
     config.VoilaConfiguration.update(
