@@ -18,7 +18,7 @@ box-sizing:border-box;overflow-wrap:anywhere}
 .heart-ai figure{margin:.6em 0}
 .heart-ai figcaption{max-width:46rem;color:#333}
 .heart-ai table{border-collapse:collapse;margin:.4em 0;width:100%;max-width:36rem;color:inherit}
-.heart-ai th,.heart-ai td{text-align:left;padding:.2em .6em .2em 0;vertical-align:middle;border:0}
+.heart-ai th,.heart-ai td{overflow-wrap:normal;text-align:left;padding:.2em .6em .2em 0;vertical-align:middle;border:0}
 .heart-ai thead th{border-bottom:1px solid #888}
 .heart-ai td.bar{width:45%}
 .heart-ai td.bar span{display:block;height:.9em;min-width:2px}

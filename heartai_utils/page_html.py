@@ -28,6 +28,7 @@ FULL_COLOUR = math.log(20)
 
 _FOR, _AGAINST = np.array([213, 94, 0]), np.array([0, 114, 178])  # of Okabe and Ito, as in `plots`
 _LEAST_SEEN = 0.1  # natural logarithm: smaller changes of the odds are left white
+_STANDS_OUT = 0.5  # the same: from here on a piece is named
 _EDGES = (page.GRID_BOX[1], *((a + b) // 2 for a, b in zip(page.BASELINES, page.BASELINES[1:], strict=False)),
           page.GRID_BOX[3])  # fmt: skip
 
@@ -94,7 +95,8 @@ def _verdict(report: PageReport) -> str:
 def _where(report: PageReport, level: int) -> str:
     needed, condition = report.needed, report.verdict.condition
     strongest = [f"{lead} {start:.1f} to {end:.1f} s" for lead, start, end in _strongest(report)]
-    shown = f"Most coloured: {', '.join(strongest)}." if strongest else "No piece is coloured: none matters by itself."
+    little = f"No piece stands out: covering any of them changes the odds less than {math.exp(_STANDS_OUT):.1f}-fold."
+    shown = f"Most coloured: {', '.join(strongest)}." if strongest else little
     rows = "".join(
         f'<tr><th scope="row">{"rhythm strip" if place == "strip" else place}</th><td>{without:.3f}</td></tr>'
         for place, without in needed.most[:4]
@@ -115,7 +117,7 @@ def _strongest(report: PageReport) -> Iterator[tuple[str, float, float]]:
     odds = report.needed.odds
     for place in np.argsort(-np.abs(odds), axis=None)[:3]:
         row, number = divmod(int(place), PIECES)
-        if abs(odds[row, number]) >= 5 * _LEAST_SEEN:
+        if abs(odds[row, number]) >= _STANDS_OUT:
             lead, start, end = piece(row, number)
             yield "rhythm strip" if lead == "strip" else f"lead {lead}", start, end
 

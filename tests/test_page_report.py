@@ -382,3 +382,10 @@ def test_traces_are_drawn_true_to_scale():
     assert ["stroke-dasharray" in each for each in lines] == [False, True, False]
     points = [tuple(map(float, point.split(","))) for point in lines[0]["points"].split()]
     assert points[200] == pytest.approx((25 * 200 / page.PX_PER_SECOND, 0.0), abs=0.06) and points[0] == (0, 10)
+
+
+def test_pieces_are_named_where_they_stand_out(report):
+    assert "Most coloured: lead V2" in page_html.fragment(report)
+    even = np.full((4, page_report.PIECES), report.needed.whole)
+    level = replace(report, needed=replace(report.needed, by_piece=even))
+    assert "No piece stands out" in page_html.fragment(level)
