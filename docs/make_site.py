@@ -10,6 +10,7 @@ has changed since, nothing is built.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -123,7 +124,8 @@ def reference_pages() -> dict[Path, str]:
     modules = offline.public_modules()
     lines = ["The package", "===========", "", ".. automodule:: heartai_utils", "   :no-members:", "   :no-index:", ""]
     lines += [":ref:`All names <genindex>` of the package in the order of the alphabet.", ""]
-    lines += [".. toctree::", "   :maxdepth: 1", "", *(f"   {module}" for module in modules)]
+    lines += [f":doc:`{module}`\n   {first_sentence(module)}\n" for module in modules]
+    lines += [".. toctree::", "   :hidden:", "", *(f"   {module}" for module in modules)]
     found = {Path("reference/index.rst"): "\n".join([*lines, ""])}
     for module in modules:
         lines = [module, "=" * len(module), "", f".. automodule:: heartai_utils.{module}"]
@@ -131,6 +133,12 @@ def reference_pages() -> dict[Path, str]:
             lines.append("   :imported-members:")  # those of the list
         found[Path(f"reference/{module}.rst")] = "\n".join([*lines, ""])
     return found
+
+
+def first_sentence(module: str) -> str:
+    """Of a module's docstring."""
+    docstring = ast.get_docstring(ast.parse((PROJECT / "heartai_utils" / f"{module}.py").read_text())) or ""
+    return " ".join(docstring.split("\n\n")[0].split()).split(". ")[0].rstrip(".:") + "."
 
 
 def lay_out(found: Mapping[Path, bytes], source: Path) -> bool:

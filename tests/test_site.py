@@ -26,6 +26,7 @@ import offline  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
+pytestmark = pytest.mark.slow  # the site is built, and opened in a browser page by page
 MAKE = [sys.executable, str(PROJECT / "docs" / "make_site.py")]
 CHAPTERS = sorted(path.stem for path in (PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
@@ -291,9 +292,10 @@ def test_a_search_finds_a_chapter(site, browser):
     page.wait_for_url("**/search.html?q=softmax")
     result = page.locator("#search-results a", has_text="05 · Attention").first
     result.wait_for()
+    assert "softmax" in page.locator("#search-results li", has=result).locator(".context").inner_text().lower()
+    assert not page.wrong + barriers(page)
     result.click()
     page.wait_for_url(f"**/{CHAPTERS[4]}.html**")
-    assert not page.wrong
     page.close()
 
 

@@ -37,7 +37,7 @@ autodoc_default_options = {"members": True}
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("Attributes", "params_style"), ("Call", "params_style")]
+napoleon_custom_sections = [(name, "params_style") for name in ("Attributes", "Call", "Args of the call")]
 python_use_unqualified_type_names = True
 nitpick_ignore_regex = [("py:obj", r"(?s:.*)"), (r"py:.*", r"(?!heartai_utils\b).*")]
 
@@ -51,7 +51,7 @@ templates_path = ["_templates"]
 html_domain_indices = False  # the contents list the modules
 html_copy_source = False
 html_show_sourcelink = False
-html_show_search_summary = False  # summaries fetch pages, which browsers refuse for pages opened from disk
+html_show_search_summary = False  # it fetches pages, which browsers refuse for pages from disk; see excerpts.js
 html_permalinks_icon = "#"
 mathjax3_config = {"options": {"enableMenu": False}}  # the menu would load what is not there
 mathjax_path = Path(mathjax_script()).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import inspect
 from sphinx.util.nodes import make_refnode
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,14 @@ def public_names() -> dict[str, str]:
             if home.startswith("heartai_utils._"):
                 names.setdefault(f"{home}.{getattr(thing, '__qualname__', name)}", f"{public.__name__}.{name}")
     return names
+
+
+def signature_of_init(app, what, name, obj, options, signature, annotation) -> tuple[str, None] | None:
+    """A class is called with what its __init__ takes, even if Keras's __new__ takes anything."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        taken = inspect.signature(obj.__init__, bound_method=True)
+        return inspect.stringify_signature(taken, show_return_annotation=False, unqualified_typehints=True), None
+    return None
 
 
 def skip_what_stands_elsewhere(app, what, name, obj, skip, options) -> bool | None:
@@ -130,9 +140,15 @@ def offer_named_toggles(app, pagename, templatename, context, doctree) -> None:
 
 
 def finish(app, exception) -> None:
-    """Beside the page of a notebook lies the notebook itself, as in the repository; the theme's own template goes."""
+    """Beside the page of a notebook lies the notebook itself, as in the repository, and beside the search all text.
+
+    The template that the theme leaves among its scripts is removed: it is no page.
+    """
     if exception is None and app.builder.format == "html":
-        (Path(app.outdir) / "_static" / "webpack-macros.html").unlink(missing_ok=True)
+        static = Path(app.outdir) / "_static"
+        (static / "webpack-macros.html").unlink(missing_ok=True)
+        texts = {page: " ".join(app.env.get_doctree(page).astext().split()) for page in sorted(app.env.found_docs)}
+        (static / "texts.js").write_text(f"const TEXTS = {json.dumps(texts, ensure_ascii=False)};\n", encoding="utf-8")
         for page in app.env.found_docs:
             source = PROJECT / f"{page}.ipynb"
             if source.exists():
@@ -142,6 +158,7 @@ def finish(app, exception) -> None:
 def setup(app) -> dict:
     app.heartai_names = public_names()
     app.connect("autodoc-skip-member", skip_what_stands_elsewhere)
+    app.connect("autodoc-process-signature", signature_of_init)
     app.connect("missing-reference", resolve_private_name)
     app.add_post_transform(ChapterLinks)
     app.connect("html-page-context", offer_named_toggles, priority=400)  # before the theme tries its templates
