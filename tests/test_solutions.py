@@ -280,3 +280,17 @@ def test_placeholders_are_what_the_check_takes_for_no_answer():
     """Of each kind one: a value, and a function."""
     assert solution_code.placeholder("check_rate_from_columns") is None
     assert solution_code.placeholder("check_qrs_name")([0.9]) is None
+
+
+def test_refreshing_derives_before_it_executes(copied, monkeypatch):
+    def rewrite(notebook):
+        derive_exercises.exercises(notebook)[0][2].source += "  # again"
+
+    chapter = copied(rewrite)
+    ran = {}
+    monkeypatch.setattr(refresh, "FOLDER", chapter.parent)
+    monkeypatch.setattr(refresh, "executed", lambda notebook, folder: ran.setdefault(folder, notebook))
+    assert refresh.main(["03"]) == 0
+    assert any(cell.source.endswith("  # again") for cell in ran[chapter.parent].cells)
+    assert check_in(chapter) == 0
+    assert [folder.name for folder in ran] == [chapter.parent.name, "solutions"]
