@@ -27,5 +27,5 @@ box-sizing:border-box;overflow-wrap:anywhere}
 .heart-ai .sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
 .heart-ai a.download{display:inline-block;padding:.5em .9em;background:#004a86;color:#fff;text-decoration:none;
 border-radius:4px;font-weight:600}
-.heart-ai a:focus-visible{outline:3px solid #d55e00;outline-offset:2px}
+.heart-ai-room.heart-ai-room :focus-visible{outline:3px solid #d55e00!important;outline-offset:2px}
 """
