@@ -371,6 +371,7 @@ def score(feature, label) -> int:
     return int((cross_val_predict(model, feature, label, cv=5) == label).sum())
 
 
+@pytest.mark.slow
 def test_in_a_rate_matched_set_the_rate_tells_nothing(without_drawing):
     usual, matched = without_drawing
     low, high = stats.binom.ppf([0.005, 0.995], 160, 0.25)
