@@ -27,7 +27,7 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
-PATIENCE = 120  # seconds: machines that test are busy
+PATIENCE = 240  # seconds: machines that test are busy
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
