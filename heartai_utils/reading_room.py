@@ -9,17 +9,20 @@ soon as it has been read. The logic is in `page_report` and `page_html`; here ar
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ipywidgets
+import numpy as np
 from IPython.display import display
 
 from heartai_utils import page, uploads
 from heartai_utils.conditions import NAMES
-from heartai_utils.simulation import Recording, simulate_recording
+from heartai_utils.simulation import Recording, RecordingError, print_filter, simulate_recording
 
 if TYPE_CHECKING:  # it brings TensorFlow along, which takes seconds: the room opens first
     from heartai_utils.page_report import PageReport, Reader
@@ -65,7 +68,7 @@ class Room:
     """
 
     def __init__(self, load: Callable[[], Reader] | None = None, level: int = 3):
-        self.level = level
+        self.level, self._busy = level, False
         self.status = ipywidgets.HTML()
         self.status.add_class("heart-ai-status")
         self.upload = ipywidgets.FileUpload(
@@ -107,7 +110,10 @@ class Room:
 
     def _ready(self, loaded: Future) -> None:
         error = loaded.exception()
-        self._say(f"The model could not be loaded: {error}" if error else "Ready.", alarm=error is not None)
+        if error:
+            self._say(f"The model could not be loaded: {error}", alarm=True)
+        elif not self._busy:  # else a page is waiting for it, and says so
+            self._say("Ready.")
 
     def _uploaded(self, change: dict) -> None:
         files = [(file["name"], bytes(file["content"])) for file in change["new"]]
@@ -116,14 +122,14 @@ class Room:
             self._do(self._read_files, files)
 
     def _read_files(self, files: list[tuple[str, bytes]]) -> Iterable[tuple]:
-        from heartai_utils.page_report import published
-
         for name, data in files:
             try:
                 pages = uploads.open_pages(name, data)
             except page.PageError as error:
                 yield name, error
                 continue
+            from heartai_utils.page_report import published
+
             known = published(data)
             for each in pages:
                 yield each.name, each.image, None, known
@@ -139,7 +145,7 @@ class Room:
             yield "", ValueError("no record is named: write the path of its .hea file, such as records/100.hea")
             return
         try:
-            recording = Recording.from_wfdb(os.path.expanduser(path))
+            recording = as_printed(Recording.from_wfdb(os.path.expanduser(path)))
         except (ValueError, OSError) as error:
             yield path, error
             return
@@ -147,9 +153,8 @@ class Room:
 
     def _do(self, pages: Callable[..., Iterable[tuple]], *given) -> None:
         """Read what is given, page by page, and say what became of it; the newest report stands first."""
-        from heartai_utils import page_html
-
-        refused, read = [], []
+        refused, read, self._busy = [], [], True
+        self._say("Reading …")
         try:
             for name, what, *more in pages(*given):
                 if isinstance(what, Exception):
@@ -161,6 +166,10 @@ class Room:
                 self._add(report)
         except Exception as error:  # whatever it is: said in the room, which stays open
             refused.append(f"something went wrong ({type(error).__name__}: {error}); give the page again")
+        finally:
+            self._busy = False
+        from heartai_utils import page_html
+
         told = f"Read: {'; '.join(read)}. The report stands below." if read else ""
         self._say(told, more=page_html.refusal(refused) if refused else "")
 
@@ -183,7 +192,23 @@ class Room:
 
     def _say(self, words: str, alarm: bool = False, more: str = "") -> None:
         role = "alert" if alarm else "status"
-        self.status.value = f'<div class="heart-ai"><p role="{role}">{_escaped(words)}</p></div>{more}'
+        self.status.value = f'<div class="heart-ai"><p role="{role}">{html.escape(words)}</p></div>{more}'
+
+
+def as_printed(recording: Recording) -> Recording:
+    """A recording of any machine as this one prints it: through its filter, `simulation.print_filter`.
+
+    Raises:
+        RecordingError: it is shorter than a page.
+    """
+    seconds = recording.signals.shape[1] / recording.rate
+    if seconds < page.STRIP_SECONDS - 0.1:
+        source = recording.facts.get("source", "the recording")
+        raise RecordingError(
+            f"{source} lasts {seconds:.1f} s: a page shows {page.STRIP_SECONDS:.0f} s, give a longer one"
+        )
+    filtered = print_filter(recording.signals, recording.rate, "zero-phase").astype(np.float32)
+    return replace(recording, signals=filtered)
 
 
 def _load() -> Reader:
@@ -221,7 +246,3 @@ def _group(level: int, title: str, about: str, *controls: ipywidgets.Widget) -> 
     heading = ipywidgets.HTML(f'<div class="heart-ai"><h{level}>{title}</h{level}><p>{about}</p></div>')
     layout = ipywidgets.Layout(flex="1 1 17em", max_width="26em", padding="0 0.5em")
     return ipywidgets.VBox([heading, *controls], layout=layout)
-
-
-def _escaped(words: str) -> str:
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,6 +8,7 @@ import socket
 import sys
 import urllib.request
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from browser import serving
 
 from heartai_utils import page, page_html, page_report, page_server, reading_room, uploads
 from heartai_utils.conditions import NAMES
-from heartai_utils.simulation import LEADS, simulate_recording
+from heartai_utils.simulation import LEADS, RecordingError, print_filter, simulate_recording
 
 PAGE = page.encode_page(page.draw_page(simulate_recording("Normal", 3), seed=3))
 
@@ -122,6 +123,17 @@ def test_recordings_are_printed_and_read(room, tmp_path):
     room.print.click()
     assert reports(room) == ["Record heart, printed"]
     assert "This recording was made elsewhere" in room.reports.children[0].value
+
+
+def test_recordings_of_other_machines_pass_this_ones_filter():
+    heart = simulate_recording("Normal", 4, print_filter=None)
+    drifted = replace(heart, signals=heart.signals + np.float32(1.5))  # electrodes have a level of their own
+    printed = reading_room.as_printed(drifted)
+    assert printed.signals.dtype == np.float32 and printed.rate == heart.rate
+    assert np.abs(np.median(printed.signals, axis=1)).max() < 0.1
+    assert np.allclose(printed.signals, print_filter(drifted.signals, heart.rate), atol=1e-5)
+    with pytest.raises(RecordingError, match="lasts 7.0 s: a page shows 10 s"):
+        reading_room.as_printed(simulate_recording("Normal", 4, seconds=7))
 
 
 @pytest.mark.parametrize(
