@@ -152,6 +152,7 @@ def test_names_that_cannot_be_written_are_told_all_the_same(ward):
     assert json.loads(told)["page"] == odd
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no terminal to look at")
 def test_a_terminal_sees_a_bar_and_json_never_does(ward):
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
@@ -172,6 +173,7 @@ def test_a_terminal_sees_a_bar_and_json_never_does(ward):
     assert b"\r" not in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
 def test_ctrl_c_ends_at_once_and_tells_how_far_it_came(ward):
     many = ward / "many"
