@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.slow
 pytestmark = pytest.mark.slow  # the site is built, and opened in a browser page by page
 MAKE = [sys.executable, str(PROJECT / "docs" / "make_site.py")]
 CHAPTERS = sorted(path.stem for path in (PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+ONE_OF_EACH_KIND = ["index.html", "measured.html", "search.html", "reference/vit.html", f"notebooks/{CHAPTERS[4]}.html"]
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
 
 
@@ -221,17 +223,23 @@ def test_what_is_built_is_not_built_again(built):
     assert (built / "site" / "index.html").stat().st_mtime_ns == before
 
 
-def opened(browser, address: str, mode: str = "light", width: int = 1280):
-    """The page, and what went wrong on the way: requests to any host, errors in its console."""
-    page = browser.new_page(color_scheme=mode, viewport={"width": width, "height": 900})
-    page.wrong = []
-    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else page.wrong.append(r.url))
-    page.on("requestfailed", lambda request: page.wrong.append(f"{request.url}: {request.failure}"))
-    page.goto(address)
-    page.evaluate("() => window.MathJax?.startup?.promise.then(() => null)")  # until the formulas are drawn
-    return page
+def window(browser, mode: str = "light", width: int = 1280):
+    return browser.new_context(color_scheme=mode, viewport={"width": width, "height": 900})
+
+
+@contextmanager
+def opened(window, path: Path) -> Iterator:
+    """A page with its formulas drawn; ``wrong`` are the requests to any host, and the errors, until then."""
+    page, wrong = window.new_page(), []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else wrong.append(r.url))
+    page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+    page.goto(path.as_uri())
+    page.evaluate("() => window.MathJax?.startup?.promise.then(() => null)")
+    page.wrong = list(wrong)  # axe asks for more than the page does
+    yield page
+    page.close()
 
 
 # Chapters hold thousands of coloured words in a dozen colours: of each kind, one a page is looked at for its contrast.
@@ -254,56 +262,52 @@ def barriers(page) -> list[str]:
 
 def test_every_page_opens_from_disk_without_a_network_and_without_barriers(site, pages, browser):
     wrong = []
-    for name in pages:
-        page = opened(browser, (site / name).as_uri())
-        wrong += [f"{name}: {error}" for error in page.wrong]  # before axe, which asks for more than the page does
-        wrong += [f"{name}: {barrier}" for barrier in barriers(page)]
-        page.close()
+    with window(browser) as light:
+        for name in pages:
+            with opened(light, site / name) as page:
+                wrong += [f"{name}: {problem}" for problem in page.wrong + barriers(page)]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "name", ["index.html", "measured.html", "search.html", "reference/vit.html", f"notebooks/{CHAPTERS[4]}.html"]
-)
-def test_a_page_of_each_kind_is_without_barriers_in_the_dark(name, site, browser):
-    page = opened(browser, (site / name).as_uri(), mode="dark")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert not page.wrong + barriers(page)
+def test_a_page_of_each_kind_is_without_barriers_in_the_dark(site, browser):
     paper = "[...document.querySelectorAll('article img')].map(image => getComputedStyle(image).backgroundColor)"
-    assert set(page.evaluate(paper)) <= {"rgb(255, 255, 255)"}
-    page.close()
+    with window(browser, mode="dark") as dark:
+        for name in ONE_OF_EACH_KIND:
+            with opened(dark, site / name) as page:
+                assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+                assert not page.wrong + barriers(page), name
+                assert set(page.evaluate(paper)) <= {"rgb(255, 255, 255)"}
 
 
 def test_formulas_are_drawn(site, pages, browser):
     name = f"notebooks/{CHAPTERS[4]}.html"
-    page = opened(browser, (site / name).as_uri())
     written = pages[name].select("article .math")
     assert len(written) > 20
-    assert page.locator("article .math mjx-container > svg").count() == len(written)
-    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
-    page.close()
+    with window(browser) as light, opened(light, site / name) as page:
+        assert page.locator("article .math mjx-container > svg").count() == len(written)
+        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
 
 
-def test_a_search_finds_a_chapter(site, browser):
-    page = opened(browser, (site / "index.html").as_uri())
-    page.keyboard.press("Control+k")
-    page.keyboard.type("softmax")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/search.html?q=softmax")
-    result = page.locator("#search-results a", has_text="05 · Attention").first
-    result.wait_for()
-    assert "softmax" in page.locator("#search-results li", has=result).locator(".context").inner_text().lower()
-    assert not page.wrong + barriers(page)
-    result.click()
-    page.wait_for_url(f"**/{CHAPTERS[4]}.html**")
-    page.close()
+def test_a_search_finds_a_chapter_and_shows_where(site, browser):
+    with window(browser) as light, opened(light, site / "index.html") as page:
+        page.keyboard.press("Control+k")
+        page.keyboard.type("softmax")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search.html?q=softmax")
+        results = page.locator("#search-results li")
+        chapter = results.filter(has_text="05 · Attention").first
+        chapter.locator(".context", has_text=re.compile("softmax", re.IGNORECASE)).wait_for()
+        assert results.locator(".context").count() == results.count() > 5
+        assert not page.wrong + barriers(page)
+        chapter.locator("a").click()
+        page.wait_for_url(f"**/{CHAPTERS[4]}.html**")
 
 
 def test_no_page_is_wider_than_a_phone(site, pages, browser):
     wide = []
-    for name in pages:
-        page = opened(browser, (site / name).as_uri(), width=390)
-        width = page.evaluate("document.scrollingElement.scrollWidth")
-        wide += [f"{name}: {width} px"] if width > 390 else []
-        page.close()
+    with window(browser, width=390) as phone:
+        for name in pages:
+            with opened(phone, site / name) as page:
+                width = page.evaluate("document.scrollingElement.scrollWidth")
+                wide += [f"{name}: {width} px"] if width > 390 else []
     assert not wide
