@@ -141,5 +141,14 @@ def test_too_large_a_file_is_named(tmp_path):
         assert result.returncode == expected and ("large.bin: over 3 MB" in result.stderr) is bool(expected)
 
 
+def test_the_lecturers_page_names_what_there_is():
+    page = text("docs/lecturers.md")
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page)
+    assert len(links) >= 12 and all((PROJECT / "docs" / link).resolve().exists() for link in links)
+    scripts = re.findall(r"python (\S+\.py)", page)
+    assert scripts and all((PROJECT / script).exists() for script in scripts)
+    assert {path.name for path in course.chapters()} <= {Path(link).name for link in links}
+
+
 def hooks() -> list[dict]:
     return yaml.safe_load(text(".pre-commit-config.yaml"))["repos"][0]["hooks"]
