@@ -78,6 +78,7 @@ def is_probabilities(found: np.ndarray, pages: int) -> bool:
 # --- The models ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_boosting_recognises_hearts_it_has_not_seen(training, others):
     pages, labels = others
     found = Boosting().fit(*training, seed=1).predict_proba(pages)
@@ -85,6 +86,7 @@ def test_boosting_recognises_hearts_it_has_not_seen(training, others):
     assert (found.argmax(axis=1) == labels).mean() > 0.6
 
 
+@pytest.mark.slow
 def test_the_cnn_recognises_hearts_it_has_not_seen(small_cnn, others):
     pages, labels = others
     found = small_cnn.predict_proba(pages)
@@ -92,6 +94,7 @@ def test_the_cnn_recognises_hearts_it_has_not_seen(small_cnn, others):
     assert (found.argmax(axis=1) == labels).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_model(training, others, small_cnn):
     assert (short_cnn(training).predict_proba(others[0]) == small_cnn.predict_proba(others[0])).all()
     one, same, other = (Boosting().fit(*training, seed=seed).predict_proba(others[0]) for seed in (3, 3, 4))
@@ -100,6 +103,7 @@ def test_one_seed_gives_one_model(training, others, small_cnn):
     assert (first != second).any()
 
 
+@pytest.mark.slow
 def test_both_is_the_mean(training, others, small_cnn):
     model = Both()
     model.boosting.fit(*training, seed=1)
@@ -108,6 +112,7 @@ def test_both_is_the_mean(training, others, small_cnn):
     assert np.allclose(model.predict_proba(others[0]), np.mean(parts, axis=0))
 
 
+@pytest.mark.slow
 def test_a_condition_never_shown_is_never_said(training, others):
     pages, labels = training
     known = np.flatnonzero(labels != 1)
@@ -115,6 +120,7 @@ def test_a_condition_never_shown_is_never_said(training, others):
     assert is_probabilities(found, len(others[1])) and (found[:, 1] == 0).all()
 
 
+@pytest.mark.slow
 def test_each_condition_counts_alike(training, others):
     """Of a rare condition more pages are recognised than its share of the pages would have."""
     pages, labels = training
@@ -123,6 +129,7 @@ def test_each_condition_counts_alike(training, others):
     assert (found.argmax(axis=1) == 1).mean() > 4 / len(kept)
 
 
+@pytest.mark.slow
 def test_pages_without_beats_or_anything_read_are_judged_too(small_cnn, training):
     flat = traces_of(Recording(np.zeros((12, 5000), np.float32), 500))
     blind = replace(flat, unread=~flat.unread, strip_unread=~flat.strip_unread)
@@ -131,6 +138,7 @@ def test_pages_without_beats_or_anything_read_are_judged_too(small_cnn, training
     assert is_probabilities(Boosting().fit(*training).predict_proba(pages), 2)
 
 
+@pytest.mark.slow
 def test_columns_are_found_by_name(training, others):
     model = Boosting().fit(*training)
     pages = others[0]
