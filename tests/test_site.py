@@ -37,7 +37,7 @@ LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "sourc
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("reading")
-    done = subprocess.run([*MAKE, str(out)], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*MAKE, str(out)], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout == f"Open {out / 'site' / 'index.html'}\n"
     return out
@@ -219,7 +219,7 @@ def test_contents_ask_for_nothing_that_is_missing():
 
 def test_what_is_built_is_not_built_again(built):
     before = (built / "site" / "index.html").stat().st_mtime_ns
-    subprocess.run([*MAKE, str(built)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*MAKE, str(built)], check=True, capture_output=True, timeout=600)
     assert (built / "site" / "index.html").stat().st_mtime_ns == before
 
 
