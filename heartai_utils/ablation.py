@@ -158,6 +158,7 @@ def _train(task: tuple[str, Trial], source: Path, cache_dir: Path, folder: Path)
         except _runs.RunInUse:
             time.sleep(_WAIT)
         else:
+            training.forget_graphs()  # for a worker does many runs
             return
 
 

@@ -21,6 +21,7 @@ With ``report="best"`` all results and ``model.keras`` are of that epoch, and th
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sys
@@ -489,3 +490,18 @@ def make_deterministic() -> None:
 
         tf.config.experimental.enable_op_determinism()
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def forget_graphs() -> None:
+    """Let go of the graphs of models that nobody holds any more: each run would otherwise leave about 100 MB behind.
+
+    TensorFlow registers every custom gradient that it meets (Keras's losses have some) under a name of its own, for
+    ever, and with it the whole graph of the training step. A step that has been traced has no more use for the name.
+    """
+    if keras.backend.backend() == "tensorflow":
+        from tensorflow.python.framework import ops
+
+        registered = getattr(ops.gradient_registry, "_registry", {})  # there is no public way to take one out
+        for name in [name for name in registered if name.startswith("CustomGradient-")]:
+            del registered[name]
+    gc.collect()

@@ -6,6 +6,7 @@ A run is killed 2 times by default; HEARTAI_KILLS=20 kills it so often.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -262,6 +263,19 @@ def test_what_a_killed_run_left_behind_is_cleared_away(finished, data, tmp_path)
         (folder / name).write_bytes(b"half")
     training.train(CONFIG, data, folder, progress=False)
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in finished.folder.iterdir())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow keeps graphs")
+def test_graphs_of_finished_runs_are_let_go(data):
+    def graphs():
+        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+
+    training.forget_graphs()
+    before = graphs()
+    training.train(replace(CONFIG, epochs=1), data, progress=False)
+    assert graphs() > before, "a run builds no graph: nothing is tested"
+    training.forget_graphs()
+    assert graphs() <= before
 
 
 def test_load_run_gives_everything_back(finished, data):
