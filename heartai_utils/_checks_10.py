@@ -33,10 +33,10 @@ def check_right_share(function) -> None:
         return
     for prevalence, recall, false_alarms, hint in (
         (0.5, 0.9, 0.1, "of 1000 people 450 alarms are right and 50 false"),
-        (0.1, 1.0, 0.1, "false alarms come from the healthy alone: a tenth of 900, not of 1000"),
+        (0.1, 1.0, 0.1, "false alarms come from those without an infarction alone: a tenth of 900, not of 1000"),
         (0.01, 0.9, 0.05, "of 1000 people 9 alarms are right; from 990 others come 49.5 false ones"),
         (0.3, 0.6, 0.0, "without false alarms every alarm is right, however many are missed"),
-        (0.0, 0.9, 0.05, "where nobody is ill, no alarm is right"),
+        (0.0, 0.9, 0.05, "where nobody has an infarction, no alarm is right"),
     ):
         right = prevalence * recall
         wanted = right / (right + (1 - prevalence) * false_alarms)

@@ -78,13 +78,16 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Figure:
+def beats(
+    milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Mapping[str, str], zero: str = "the R peak"
+) -> Figure:
     """One beat in twelve leads, placed as on the page, several hearts over each other.
 
     Args:
-        milliseconds: (samples,) from the R peak.
+        milliseconds: (samples,) from ``zero``.
         drawn: by name, (12, samples) in mV; the first in the background.
         colours: by name.
+        zero: the moment from which milliseconds are counted.
     """
     figure, axes = new_figure(3, 4, size=(9, 5.4), sharex=True, sharey=True)
     for axis, lead, number in zip(axes.T.flat, LEADS, range(12), strict=True):
@@ -95,7 +98,7 @@ def beats(milliseconds: np.ndarray, drawn: Mapping[str, np.ndarray], colours: Ma
     for axis in axes[:, 0]:
         axis.set_ylabel("mV")
     for axis in axes[-1]:
-        axis.set_xlabel("ms from the R peak")
+        axis.set_xlabel(f"ms from {zero}")
     if len(drawn) > 1:
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=9)

@@ -40,9 +40,9 @@ WRONG = {
         ((0.05, 0.15), "first number"),
     ],
     "check_right_share": [
-        (lambda prevalence, recall, false_alarms: recall, "false alarms come from the healthy alone"),
+        (lambda prevalence, recall, false_alarms: recall, "false alarms come from those without an infarction alone"),
         (lambda p, r, f: p * r / (p * r + f), "450 alarms are right"),
-        (lambda p, r, f: r / (r + f), "from the healthy alone"),
+        (lambda p, r, f: r / (r + f), "from those without an infarction alone"),
         (lambda p, r, f: p * r, "450 alarms are right"),
         (lambda p, r, f: 100 * right_share(p, r, f), "instead of"),
         (lambda p, r, f: right_share(max(p, 0.05), r, f), "9 alarms are right"),
