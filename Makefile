@@ -27,8 +27,9 @@ style: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
+# the setting is for chapter 10: without it, an upload of more than 10 MB ends the connection
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks --ServerApp.tornado_settings="{'websocket_max_message_size': 250000000}"
 
 site: $(READY)
 	$(BIN)/python docs/make_site.py

@@ -364,6 +364,8 @@ def _decode(path: Path, grey: bool, reduced: int) -> np.ndarray:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded before the size is known
         image = Image.open(path, formats=("JPEG", "PNG"))
     with image:
+        if sorted(image.size) != sorted((WIDTH, HEIGHT)):  # before EXIF is asked for, which decodes the whole of a PNG
+            raise PageError(f"{path} is {image.size[0]}×{image.size[1]}; {_WANTED}")
         lies = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         size = image.size[::-1] if lies else image.size
         if size != (WIDTH, HEIGHT):

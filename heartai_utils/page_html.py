@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from heartai_utils import page
-from heartai_utils._room_looks import STYLE, WARNING
+from heartai_utils._room_looks import REMINDER, STYLE, WARNING
 from heartai_utils.beat_features import AFTER, BEFORE
 from heartai_utils.conditions import CONDITIONS
 from heartai_utils.page_report import PIECES, PageReport, piece
@@ -42,7 +42,8 @@ def fragment(report: PageReport, level: int = 2) -> str:
     """
     parts = (_verdict(report), _where(report, level + 1), _traces(report, level + 1), _alike(report, level + 1))
     heading = f"<h{level}>{_text(report.name)}</h{level}>"
-    return f'<article class="heart-ai">{heading}{"".join(parts)}</article>'
+    reminded = f'<p class="warning">{REMINDER}</p>'.join(parts)  # it is in sight also where nothing can stay on top
+    return f'<article class="heart-ai">{heading}{reminded}</article>'
 
 
 def document(report: PageReport) -> str:

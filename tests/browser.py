@@ -106,6 +106,9 @@ def _end(server: subprocess.Popen) -> None:
         server.wait()
 
 
+OPTIONS = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"], "preload": False}
+
+
 def violations(page, context: str | None = None) -> list[str]:
     """What axe finds wrong in a Playwright ``Page`` by the rules WCAG 2.1 A and AA, one text an element.
 
@@ -115,7 +118,7 @@ def violations(page, context: str | None = None) -> list[str]:
     """
     from axe_playwright_python.sync_playwright import Axe
 
-    results = Axe().run(page, context=context, options={"runOnly": {"type": "tag", "values": WCAG}})
+    results = Axe().run(page, context=context, options=OPTIONS)
     return [
         f"{rule['id']}: {rule['help']}: {node['html'][:200]} ({', '.join(node['target'])})"
         for rule in results.response["violations"]

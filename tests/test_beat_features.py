@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_pages import traces_of
 
 from heartai_utils import page as p
+from heartai_utils.alike import traces_of
 from heartai_utils.beat_features import AFTER, BEFORE, TERRITORIES, WAVES, find_beats, measure
 from heartai_utils.dataset import read_catalogue
 from heartai_utils.simulation import LEADS, Recording, simulate_recording

@@ -83,6 +83,7 @@ def test_each_import_of_the_package_is_declared(declared):
     }
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     along = {"ipython": "ipykernel", "jupyter-client": "ipykernel", "packaging": "papermill"}
+    along |= {"tornado": "distributed", "traitlets": "ipykernel"}
     along |= {"requests": "pooch", "urllib3": "pooch", "dask": "distributed"}  # always come with these
     imported = set()
     for path in (PROJECT / "heartai_utils").glob("*.py"):

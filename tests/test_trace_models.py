@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer.testing
-from trace_pages import traces_of
 
 from heartai_utils import cli, page
 from heartai_utils._runs import RunError
+from heartai_utils.alike import traces_of
 from heartai_utils.conditions import NAMES
 from heartai_utils.dataset import read_catalogue
 from heartai_utils.simulation import Recording, simulate_recording
