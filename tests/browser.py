@@ -29,6 +29,7 @@ OPTIONS = [
 ]  # fmt: skip
 PATIENCE = 240  # seconds: machines that test are busy
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+AXE = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"], "preload": False}
 
 
 def find_chromium() -> str | None:
@@ -106,9 +107,6 @@ def _end(server: subprocess.Popen) -> None:
         server.wait()
 
 
-OPTIONS = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"], "preload": False}
-
-
 def violations(page, context: str | None = None) -> list[str]:
     """What axe finds wrong in a Playwright ``Page`` by the rules WCAG 2.1 A and AA, one text an element.
 
@@ -118,7 +116,7 @@ def violations(page, context: str | None = None) -> list[str]:
     """
     from axe_playwright_python.sync_playwright import Axe
 
-    results = Axe().run(page, context=context, options=OPTIONS)
+    results = Axe().run(page, context=context, options=AXE)
     return [
         f"{rule['id']}: {rule['help']}: {node['html'][:200]} ({', '.join(node['target'])})"
         for rule in results.response["violations"]
