@@ -67,9 +67,9 @@ class Models:
         }
 
     def look_up(self, split: splits.Split) -> np.ndarray:
-        """The label of the same file in training, or the commonest label."""
+        """The label of the same file in training, or else the commonest label of the distinct pages there."""
         known = dict(zip(self.content[split.train], self.labels[split.train], strict=True))
-        commonest = np.bincount(self.labels[split.train]).argmax()
+        commonest = np.bincount(list(known.values())).argmax()
         said = [known.get(content, commonest) for content in self.content[split.validation]]
         return np.eye(len(NAMES))[said]
 
