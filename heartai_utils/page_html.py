@@ -40,10 +40,11 @@ def fragment(report: PageReport, level: int = 2) -> str:
         report: of one page.
         level: of its heading; parts stand one below.
     """
-    parts = (_verdict(report), _where(report, level + 1), _traces(report, level + 1), _alike(report, level + 1))
+    parts = (_where(report, level + 1), _traces(report, level + 1), _alike(report, level + 1))
     heading = f"<h{level}>{_text(report.name)}</h{level}>"
-    reminded = f'<p class="warning">{REMINDER}</p>'.join(parts)  # it is in sight also where nothing can stay on top
-    return f'<article class="heart-ai">{heading}{reminded}</article>'
+    # for where nothing can stay on top, as in JupyterLab
+    reminded = "".join(f'{part}<p class="warning">{REMINDER}</p>' for part in parts)
+    return f'<article class="heart-ai">{heading}{_verdict(report)}{reminded}</article>'
 
 
 def document(report: PageReport) -> str:

@@ -92,7 +92,7 @@ class Room:
         )
         rows = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
         choices = ipywidgets.Box([_group(level, *way) for way in ways], layout=rows)
-        self.clear.layout.display = "none"
+        self.clear.layout.display, self.clear.layout.margin = "none", "2px 2px 2px 0.5em"
         self.box = ipywidgets.VBox([_opening(), choices, self.status, self.clear, self.reports])
         self.box.add_class("heart-ai-room")
 

@@ -349,7 +349,7 @@ def test_headings_are_in_order(elements, report):
 def test_warnings_stand_at_both_ends_and_beside_the_verdict(report, elements):
     assert "".join(elements.words).count(page_html.WARNING) == 3
     assert page_html.WARNING in page_html.fragment(report)
-    assert page_html.fragment(report).count(page_html.REMINDER) == 3  # between the parts
+    assert page_html.fragment(report).count(page_html.REMINDER) == 3  # after each part
 
 
 def test_what_others_wrote_is_never_markup(report, elements):
