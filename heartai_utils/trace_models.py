@@ -243,7 +243,8 @@ def load_comparator(path: str | Path = COMPARATOR) -> Comparator:
         if not 0 < record["temperature"] < np.inf:
             raise ValueError("a temperature is above 0")
         model = Both()
-        model.cnn.model = keras.saving.load_model(path.with_suffix(".keras"), compile=False, safe_mode=True)
+        model.cnn.model = untrained(record["seed"])  # its weights alone are read: an older Keras knows no newer layers
+        model.cnn.model.load_weights(path.with_suffix(".keras"))
         model.boosting.fit_features(*read_features(path.with_suffix(".csv.gz")), record["seed"])
         return Comparator(model, record)
 

@@ -9,6 +9,7 @@ import pytest
 from chapter_code import definitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from scipy.special import erf
 
 from heartai_utils import vit
@@ -275,6 +276,8 @@ def operations_of(graph) -> int:
 def test_operations_by_formula(config):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("counted in TensorFlow's graph")
+    if Version(keras.__version__) < Version("3.13"):
+        pytest.skip("Keras 3.12, the newest for Python 3.10, builds other products into the graph")
     import tensorflow as tf
 
     model = vit.build_vit(config)
