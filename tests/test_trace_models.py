@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 import typer.testing
+from packaging.version import Version
 
 from heartai_utils import cli, page
 from heartai_utils._runs import RunError
@@ -168,7 +170,8 @@ def test_the_stored_files_are_small_and_hold_no_pickles():
 def test_the_stored_model_says_what_its_record_says(reader):
     recorded = np.array(reader.model.record["simulated"]["probabilities"])
     found = reader.model.model.predict_proba(simulated(6))
-    assert np.abs(found - recorded[:6]).max() < 0.02
+    older = Version(sklearn.__version__) < Version("1.8")  # which grows somewhat other trees
+    assert np.abs(found - recorded[:6]).max() < (0.06 if older else 0.02)
     assert (found.argmax(axis=1) == recorded[:6].argmax(axis=1)).mean() > 0.8
 
 
