@@ -234,8 +234,8 @@ class Comparator:
 def load_comparator(path: str | Path = COMPARATOR) -> Comparator:
     """The comparator that comes with the course; its boosting is fitted anew to the stored measurements, in a second.
 
-    Another version of scikit-learn grows somewhat other trees: with 1.7, the newest for Python 3.10, probabilities differ
-    by up to 0.04 from those of the record.
+    Another version of scikit-learn grows somewhat other trees: with 1.7, the newest for Python 3.10, probabilities are
+    up to 0.04 away from those of the record.
 
     Raises:
         RunError: a file is missing or damaged.
