@@ -9,6 +9,7 @@ soon as it has been read. The logic is in `page_report` and `page_html`; here ar
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
 from collections.abc import Callable, Iterable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # it brings TensorFlow along, which takes seconds: the room o
 
 MOST = 12
 """Reports kept on the screen; each is about a megabyte of the browser's memory."""
+
+_SETTLED = 0.4  # seconds
 
 NOBODY = "The reading room opens here in JupyterLab, and as a page of its own by the command: heartai app"
 
@@ -97,8 +100,8 @@ class Room:
         self.box.add_class("heart-ai-room")
 
         self.upload.observe(self._uploaded, "value")
-        self.draw.on_click(lambda _: self._do(self._simulated))
-        self.print.on_click(lambda _: self._do(self._recorded))
+        self.draw.on_click(lambda _: self._soon(self._simulated))
+        self.print.on_click(lambda _: self._soon(self._recorded))
         self.clear.on_click(self._cleared)
         self._say("Getting ready: the model is being loaded. You can choose a page already.")
         pool = ThreadPoolExecutor(1)
@@ -150,6 +153,15 @@ class Room:
             yield path, error
             return
         yield f"Record {recording.facts['source']}, printed", page.draw_page(recording), recording
+
+    def _soon(self, pages: Callable[[], Iterable[tuple]]) -> None:
+        """Read when what was chosen just before is here: a browser holds choices back while we work, but no click."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no browser
+            self._do(pages)
+        else:
+            loop.call_later(_SETTLED, self._do, pages)
 
     def _do(self, pages: Callable[..., Iterable[tuple]], *given) -> None:
         """Read what is given, page by page, and say what became of it; the newest report stands first."""

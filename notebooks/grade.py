@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -236,6 +237,8 @@ def _execute(client: NotebookClient, cell: NotebookNode, index: int) -> tuple[st
         client.execute_cell(cell, index)
     except CellTimeoutError:
         run_sync(client.km.interrupt_kernel)()
+        with suppress(RuntimeError):  # it does not answer: then what follows is late, too
+            run_sync(client.kc.wait_for_ready)(timeout=client.timeout)
         return LATE, f"after {client.timeout} s"
     for output in cell.outputs:
         if output.output_type == "error":
