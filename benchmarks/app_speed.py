@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from record import commit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import chromium, serving
+from browser import chromium, free_port, serving
 
 from heartai_utils.conditions import CONDITIONS
 from heartai_utils.dataset import write_whole
@@ -50,12 +49,6 @@ def drawn(folder: Path, count: int) -> list[Path]:
         recording = simulate_recording(CONDITIONS[number % 4], 700 + number)
         path.write_bytes(encode_page(draw_page(recording, seed=number)))
     return paths
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
 
 
 def waited(paths: list[Path], browser) -> dict:

@@ -13,7 +13,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import chromium, serving
+from browser import chromium, free_port, serving
 
 from heartai_utils.conditions import MYOCARDIAL_INFARCTION
 
@@ -24,7 +24,7 @@ COLOURS = 128  # of the stored picture, which is a third as large with a palette
 
 
 def main() -> None:
-    command = [Path(sys.executable).with_name("heartai"), "app", "--no-browser", "--port", "8872"]
+    command = [Path(sys.executable).with_name("heartai"), "app", "--no-browser", "--port", str(free_port())]
     with serving(command, r"(http://\S+)") as found, chromium() as browser:
         page = browser.new_page(viewport=SIZE)
         page.set_default_timeout(PATIENCE)

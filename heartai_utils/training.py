@@ -495,8 +495,8 @@ def make_deterministic() -> None:
 def forget_graphs() -> None:
     """Let go of the graphs of models that nobody holds any more: each run would otherwise leave about 100 MB behind.
 
-    TensorFlow registers every custom gradient that it meets (Keras's losses have some) under a name of its own, for
-    ever, and with it the whole graph of the training step. A step that has been traced has no more use for the name.
+    TensorFlow registers every custom gradient that a graph holds under a name of its own, for ever, and with it the
+    whole graph of the training step. A step that has been traced has no more use for the name.
     """
     if keras.backend.backend() == "tensorflow":
         from tensorflow.python.framework import ops

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import PATIENCE, serving, violations
+from browser import PATIENCE, free_port, serving, violations
 from PIL import Image
 
 from heartai_utils.conditions import NAMES
@@ -45,12 +44,6 @@ def files(tmp_path_factory) -> Path:
     (folder / "<b>cut.jpg").write_bytes((folder / "ward 3.jpg").read_bytes()[:200_000])
     (folder / "film.jpg").write_bytes(bytes(MAX_BYTES + 5_000_000))
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
 
 
 def opened(browser, address: str, **options):
